@@ -1,0 +1,1 @@
+"""Drivers: each drives one chip through `kernel.hardware.Hardware` and nothing else."""

@@ -1,0 +1,91 @@
+"""The kernel's log: a ring of records, and its mirror on the console while the system boots.
+
+During boot every record of level INFO and above is shown as `[FACILITY] message`; afterwards only what a person should not miss.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import IntEnum
+
+CAPACITY = 2048
+MAX_MESSAGE = 512
+ONCE_LIMIT = 1024
+
+
+class Level(IntEnum):
+    """How much a record matters."""
+
+    DEBUG = 0
+    INFO = 1
+    WARNING = 2
+    ERROR = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One line of the log; `time` in ns since boot."""
+
+    time: int
+    facility: str
+    level: Level
+    message: str
+
+    def __str__(self) -> str:
+        return f"[{self.facility.upper()}] {self.message}"
+
+
+class Log:
+    """The last records, oldest first.
+
+    Attributes:
+        records: the ring.
+        dropped: records that fell out of it.
+        now: kernel time in ns.
+        mirror: shows one line, or None.
+        mirror_from: the least level that is shown.
+    """
+
+    def __init__(self, capacity: int = CAPACITY) -> None:
+        self.records: deque[Record] = deque(maxlen=capacity)
+        self.dropped = 0
+        self.repeated = 0
+        self.now: Callable[[], int] = lambda: 0
+        self.mirror: Callable[[str], None] | None = None
+        self.mirror_from = Level.INFO
+        self._seen: set[tuple[str, str]] = set()
+
+    def add(self, facility: str, level: Level, message: str) -> None:
+        """Keep a record and show it if it matters enough."""
+        if len(self.records) == self.records.maxlen:
+            self.dropped += 1
+        record = Record(self.now(), facility, level, message[:MAX_MESSAGE])
+        self.records.append(record)
+        if self.mirror is not None and level >= self.mirror_from:
+            self.mirror(str(record))
+
+    def debug(self, facility: str, message: str) -> None:
+        """For those who look closely."""
+        self.add(facility, Level.DEBUG, message)
+
+    def info(self, facility: str, message: str) -> None:
+        """A step of normal life."""
+        self.add(facility, Level.INFO, message)
+
+    def warning(self, facility: str, message: str) -> None:
+        """Something went wrong and was contained."""
+        self.add(facility, Level.WARNING, message)
+
+    def error(self, facility: str, message: str) -> None:
+        """Something the user must know."""
+        self.add(facility, Level.ERROR, message)
+
+    def once(self, facility: str, message: str) -> None:
+        """A guest's mistake: one warning for each kind, so that a loop of mistakes does not wash the log away."""
+        if (facility, message) in self._seen or len(self._seen) >= ONCE_LIMIT:
+            self.repeated += 1
+            return
+        self._seen.add((facility, message))
+        self.warning(facility, message)

@@ -1,0 +1,1 @@
+"""Tasks: ring-3 programs, how they are loaded, scheduled and served."""

@@ -1,0 +1,62 @@
+"""Where each CPU's time went: user, system and idle, from the TSC at both ends of every gate call.
+
+Between `tsc_enter` and `tsc_resume` of one call the CPU was in the kernel; between that `tsc_resume` and the next `tsc_enter` it ran what was
+resumed. The three therefore add up to the time since the CPU came online, exactly.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kernel.gate import CpuArea
+from kernel.tasks.task import Task
+
+NS = 1_000_000_000
+
+
+@dataclass(slots=True)
+class CpuTimes:
+    """Accounts of one CPU, in TSC counts."""
+
+    cpu: int
+    lapic_id: int
+    tsc_hz: int
+    online_at: int
+    entered_at: int
+    user: int = 0
+    system: int = 0
+    idle: int = 0
+    interrupts: int = 0
+    syscalls: int = 0
+    exceptions: int = 0
+    implausible: int = 0
+
+    def enter(self, area: CpuArea, resumed: Task | None) -> None:
+        """Account for the time since the last call, in which `resumed` ran (None = idle)."""
+        resumed_at, now = area.tsc_resume, area.tsc_enter
+        if not self.entered_at <= resumed_at <= now:
+            self.implausible += 1
+            now = max(now, self.entered_at)
+            resumed_at = min(max(resumed_at, self.entered_at), now)
+        self.system += resumed_at - self.entered_at
+        ran = now - resumed_at
+        if resumed is None:
+            self.idle += ran
+        else:
+            self.user += ran
+            resumed.user_ns += ran * NS // self.tsc_hz
+        self.entered_at = now
+
+    @property
+    def elapsed(self) -> int:
+        """TSC counts since the CPU came online, up to its last call."""
+        return self.entered_at - self.online_at
+
+    @property
+    def load(self) -> float:
+        """The part of the time that was not idle, 0..1."""
+        return 1 - self.idle / self.elapsed if self.elapsed else 0.0
+
+    def ns(self, counts: int) -> int:
+        """TSC counts as nanoseconds."""
+        return counts * NS // self.tsc_hz

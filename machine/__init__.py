@@ -1,0 +1,1 @@
+"""A virtual x86-64 PC: board, processors, memory, loaders."""

@@ -1,0 +1,176 @@
+"""All that this project knows of Unicorn's insides, in one place.
+
+Unicorn 2.1.4 is a QEMU 5 TCG core behind a small C API. Its public API can neither deliver exceptions through the IDT nor inject
+interrupts, but the wheel exports QEMU's own functions, and its structures lie at fixed offsets. This module names those functions and
+offsets; `verify.py` proves them on the wheel that is really installed before a machine is built. Nothing else may know an offset.
+
+Layout (LP64, Unicorn 2.1.4): `uc_struct` -> `CPUState` (the `cpu` pointer) -> `CPUX86State` (the `env` pointer).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import importlib.util
+import sys
+from ctypes import c_char_p, c_int, c_size_t, c_uint, c_uint32, c_uint64, c_void_p
+from pathlib import Path
+from typing import Any
+
+from machine.errors import EngineError
+
+SUPPORTED_VERSION = (2, 1, 4)
+
+# --- the public C API (unicorn.h) -----------------------------------------------------------------------------------------------
+UC_ARCH_X86 = 4
+UC_MODE_16 = 1 << 1
+UC_MODE_64 = 1 << 3
+UC_PROT_READ, UC_PROT_WRITE, UC_PROT_EXEC, UC_PROT_ALL = 1, 2, 4, 7
+UC_HOOK_INTR = 1 << 0
+UC_HOOK_INSN = 1 << 1
+UC_HOOK_INSN_INVALID = 1 << 14
+UC_X86_REG_EFLAGS = 25
+UC_X86_INS_IN, UC_X86_INS_OUT = 218, 500
+UC_X86_INS_SYSCALL, UC_X86_INS_CPUID = 699, 113
+UC_X86_INS_RDTSC, UC_X86_INS_RDTSCP = 608, 609
+UC_CTL_USE_EXITS_ON = (1 << 30) | (1 << 26) | 4  # uc_ctl_exits_enable: `until` loses its meaning, so no address is special
+UC_CTL_CPU_MODEL_SET = (1 << 30) | (1 << 26) | 7
+UC_CPU_X86_HASWELL = 19
+
+UC_ERR_OK = 0
+UC_ERR_READ_UNMAPPED, UC_ERR_WRITE_UNMAPPED, UC_ERR_FETCH_UNMAPPED = 6, 7, 8
+UC_ERR_WRITE_PROT = 12
+UC_ERR_NAMES = {6: "read of unmapped memory", 7: "write to unmapped memory", 8: "fetch from unmapped memory", 10: "invalid instruction",
+                12: "write to read-only memory", 13: "read of protected memory", 14: "fetch from protected memory", 21: "unhandled exception"}
+
+# --- struct uc_struct -----------------------------------------------------------------------------------------------------------
+UC_MODE = 4                  # int: the mode given to uc_open; `emu_start` uses it to decide which register `begin` is written to
+UC_MEMORY_MAPPING = 288      # function pointer: (uc, physical address) -> MemoryRegion *, asked by every slow store
+UC_CPU = 440                 # CPUState *
+UC_EMU_COUNTER = 1368        # u64: instructions begun in this emu_start (only while counting)
+UC_STOP_REQUEST = 1389       # u8
+UC_NO_EXIT_REQUEST = 2034    # u8: 1 = do not poll for stop requests in the middle of instructions
+
+# --- CPUState -------------------------------------------------------------------------------------------------------------------
+CPU_EXIT_REQUEST = 21
+CPU_INTERRUPT_REQUEST = 28   # u32
+CPU_ENV_PTR = 296
+CPU_ICOUNT_DECR_PTR = 304    # -> u32; 0xFFFF in its upper half makes the next block return to the main loop, which looks for interrupts
+CPU_HALTED = 33176           # u32
+CPU_EXCEPTION_INDEX = 33184  # i32
+X86CPU_ENV = 35408
+
+CPU_INTERRUPT_VIRQ = 0x100   # a maskable interrupt whose vector comes from the virtual machine control block
+CPU_INTERRUPT_NMI = 0x200
+
+# --- CPUX86State ----------------------------------------------------------------------------------------------------------------
+ENV_REGS = 0                 # 16 x u64: RAX RCX RDX RBX RSP RBP RSI RDI R8..R15
+ENV_EIP = 128
+ENV_EFLAGS = 136
+ENV_HFLAGS = 176
+ENV_HFLAGS2 = 180
+ENV_SEGS = 184               # 6 x 24 bytes, order ES CS SS DS FS GS: u32 selector, u64 base @8, u32 limit @16, u32 flags @20
+ENV_SEG_SIZE = 24
+ENV_LDT, ENV_TR, ENV_GDT, ENV_IDT = 328, 352, 376, 400
+ENV_CR = 424                 # 5 x u64
+ENV_EFER = 592
+ENV_STAR, ENV_LSTAR, ENV_CSTAR, ENV_FMASK = 4824, 4840, 4848, 4856
+ENV_OLD_EXCEPTION = 5496     # i32: the contributory exception being delivered, 8 inside #DF
+ENV_VM_VMCB = 5504           # u64: guest-physical address of the VMCB
+ENV_END_RESET = 5568         # the vCPU's own registers end here; what follows is shared configuration
+ENV_FEATURES = 5632          # u64 words: CPUID feature words, what the translator accepts
+
+VMCB_INT_VECTOR = 100        # vmcb.control.int_vector
+
+R_ES, R_CS, R_SS, R_DS, R_FS, R_GS = range(6)
+HF_CS64_MASK = 1 << 15
+HF2_GIF_MASK = 1 << 0
+DOUBLE_FAULT = 8
+
+# CPUX86State.features[], FeatureWord order of QEMU 5
+FEAT_1_EDX, FEAT_1_ECX, FEAT_7_0_EBX, FEAT_7_0_ECX = 0, 1, 2, 3
+FEAT_8000_0001_EDX, FEAT_8000_0001_ECX = 6, 7
+
+INTERNAL_FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
+    "x86_cpu_do_interrupt_x86_64": (None, [c_void_p]),
+    "helper_read_eflags_x86_64": (c_uint64, [c_void_p]),
+    "helper_write_eflags_x86_64": (None, [c_void_p, c_uint64, c_uint32]),
+    "raise_exception_x86_64": (None, [c_void_p, c_int]),
+    "x86_update_hflags_x86_64": (None, [c_void_p]),
+    "tlb_flush_x86_64": (None, [c_void_p]),
+    "tb_flush_x86_64": (None, [c_void_p]),
+    "tb_invalidate_phys_range_x86_64": (None, [c_void_p, c_uint64, c_uint64]),
+    "find_memory_mapping_x86_64": (c_void_p, [c_void_p, c_uint64]),
+    "qemu_ram_addr_from_host_x86_64": (c_uint64, [c_void_p, c_void_p]),
+}
+
+IN_CALLBACK = ctypes.CFUNCTYPE(c_uint32, c_void_p, c_uint32, c_int, c_void_p)
+OUT_CALLBACK = ctypes.CFUNCTYPE(None, c_void_p, c_uint32, c_int, c_uint32, c_void_p)
+INSN_CALLBACK = ctypes.CFUNCTYPE(c_int, c_void_p, c_void_p)
+MMIO_READ_CALLBACK = ctypes.CFUNCTYPE(c_uint64, c_void_p, c_uint64, c_uint, c_void_p)
+MMIO_WRITE_CALLBACK = ctypes.CFUNCTYPE(None, c_void_p, c_uint64, c_uint, c_uint64, c_void_p)
+
+
+def library_path() -> Path:
+    """Path of the wheel's shared library. `import unicorn` itself would cost 0.1 s for constants that are not needed here."""
+    spec = importlib.util.find_spec("unicorn")
+    if spec is None or not spec.submodule_search_locations:
+        raise EngineError("the package 'unicorn' is not installed; run 'python folkering.py doctor'")
+    name = {"darwin": "libunicorn.2.dylib", "win32": "unicorn.dll"}.get(sys.platform, "libunicorn.so.2")
+    path = Path(spec.submodule_search_locations[0]) / "lib" / name
+    if not path.exists():
+        raise EngineError(f"the installed unicorn has no {name}; reinstall unicorn=={'.'.join(map(str, SUPPORTED_VERSION))}")
+    return path
+
+
+@functools.cache
+def load() -> ctypes.CDLL:
+    """The library with prototypes set.
+
+    Raises:
+        EngineError: not installed, another version, or an internal function is not exported.
+    """
+    lib = ctypes.CDLL(str(library_path()))
+    major, minor = c_uint(), c_uint()
+    combined = lib.uc_version(ctypes.byref(major), ctypes.byref(minor))
+    found = (major.value, minor.value, combined >> 8 & 0xFF)
+    if found != SUPPORTED_VERSION:
+        wanted = ".".join(map(str, SUPPORTED_VERSION))
+        raise EngineError(f"unicorn {'.'.join(map(str, found))} is installed; this engine needs exactly {wanted}")
+    lib.uc_open.argtypes = [c_int, c_int, c_void_p]
+    lib.uc_close.argtypes = [c_void_p]
+    lib.uc_strerror.restype, lib.uc_strerror.argtypes = c_char_p, [c_int]
+    lib.uc_emu_start.argtypes = [c_void_p, c_uint64, c_uint64, c_uint64, c_size_t]
+    lib.uc_emu_stop.argtypes = [c_void_p]
+    lib.uc_mem_map_ptr.argtypes = [c_void_p, c_uint64, c_size_t, c_uint32, c_void_p]
+    lib.uc_mmio_map.argtypes = [c_void_p, c_uint64, c_size_t, c_void_p, c_void_p, c_void_p, c_void_p]
+    lib.uc_hook_add.argtypes = None  # variadic
+    lib.uc_ctl.argtypes = None       # variadic
+    for name, (restype, argtypes) in INTERNAL_FUNCTIONS.items():
+        try:
+            function = getattr(lib, name)
+        except AttributeError:
+            raise EngineError(f"this build of unicorn does not export {name}; install the wheel from the package index") from None
+        function.restype, function.argtypes = restype, argtypes
+    return lib
+
+
+def address_of(lib: ctypes.CDLL, name: str) -> int:
+    """Address of an exported function."""
+    value = ctypes.cast(getattr(lib, name), c_void_p).value
+    assert value is not None
+    return value
+
+
+def open_engine(lib: ctypes.CDLL) -> int:
+    """A new engine in the real-mode reset state, with the widest translator feature set. Returns the `uc_engine *`."""
+    handle = c_void_p()
+    error = lib.uc_open(UC_ARCH_X86, UC_MODE_16, ctypes.byref(handle))
+    if error or handle.value is None:
+        raise EngineError(f"unicorn cannot open an x86 engine: {lib.uc_strerror(error).decode()}")
+    lib.uc_ctl(handle, c_int(UC_CTL_CPU_MODEL_SET), c_int(UC_CPU_X86_HASWELL))
+    value = c_uint64()
+    error = lib.uc_ctl(handle, c_int(UC_CTL_USE_EXITS_ON), c_int(1)) or lib.uc_reg_read(handle, c_int(UC_X86_REG_EFLAGS), ctypes.byref(value))
+    if error:  # the register read is what makes the engine initialize itself
+        raise EngineError(f"unicorn cannot be initialized: {lib.uc_strerror(error).decode()}")
+    return handle.value

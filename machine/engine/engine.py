@@ -1,0 +1,379 @@
+"""One Unicorn engine as N processors that take turns.
+
+All vCPUs share one engine, hence one memory, one translation cache and one host thread: LOCK is right and self-modifying code is coherent
+by construction. `run` gives one vCPU a slice; exceptions, SYSCALL and interrupts are delivered natively inside it (`stubs.py`); port and
+MMIO accesses and CPUID come back into Python. An exception raised in such a callback ends the slice and is raised from `run`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import enum
+from collections.abc import Callable
+from ctypes import c_uint16, c_uint32, c_uint64
+from dataclasses import dataclass
+from typing import Protocol
+
+from machine.engine import abi, stubs, verify
+from machine.engine.cpuid import LEAF_1_ECX, LEAF_1_EDX, LEAF_7_EBX, LEAF_8000_0001_ECX, LEAF_8000_0001_EDX, CpuidTable
+from machine.engine.timer import SliceTimer
+from machine.engine.vcpu import Activity, Vcpu
+from machine.errors import EngineError
+from machine.memory import PHYSICAL_LIMIT, GuestMemory
+
+VMCB_ADDRESS = PHYSICAL_LIMIT              # a page no guest can name: beyond the physical address width that CPUID reports
+
+
+class Reason(enum.Enum):
+    """Why a slice ended."""
+
+    BUDGET = "budget"
+    HALT = "halt"
+    STOP = "stop"
+    SHUTDOWN = "shutdown"
+
+
+@dataclass(frozen=True, slots=True)
+class RunExit:
+    """Result of one slice; `retired` is 0 when instructions are not counted."""
+
+    reason: Reason
+    retired: int
+
+
+class AddressSpace(Protocol):
+    """What ports and MMIO lead to; `devices.core.bus.Bus` is one."""
+
+    def read(self, address: int, size: int) -> int: ...
+    def write(self, address: int, size: int, value: int) -> None: ...
+
+
+class Engine:
+    """The processors.
+
+    Args:
+        memory: guest-physical RAM and ROM; every hole up to the physical address limit leads to `mmio`.
+        ports: port I/O space, offsets 0..0xFFFF.
+        mmio: memory-mapped devices, by guest-physical address.
+        cpus: number of vCPUs, 1..255.
+        counted: True runs slices of exactly counted instructions (deterministic, about half speed), False runs free against a timer.
+        rdtsc: answers RDTSC where it must be virtual; None leaves the host's counter.
+        tsc_hz: the rate that CPUID announces.
+    """
+
+    def __init__(self, memory: GuestMemory, ports: AddressSpace, mmio: AddressSpace, cpus: int, counted: bool,
+                 rdtsc: Callable[[], int] | None, tsc_hz: Callable[[], int]) -> None:
+        self._lib = lib = abi.load()
+        verify.wheel(lib)
+        self.counted = counted
+        self.current = 0
+        self.running = False
+        self.slices = 0
+        self._failure: BaseException | None = None
+        self._stopping = False
+        self._kicked: int | None = None
+        self._keep: list[object] = []        # callbacks live as long as the engine
+        self._uc = abi.open_engine(lib)
+        ctypes.c_int.from_address(self._uc + abi.UC_MODE).value = abi.UC_MODE_64   # the register API is 64-bit; the guest's mode is in hflags
+        ctypes.c_uint8.from_address(self._uc + abi.UC_NO_EXIT_REQUEST).value = 1
+        self._cpu = c_uint64.from_address(self._uc + abi.UC_CPU).value
+        self._env = c_uint64.from_address(self._cpu + abi.CPU_ENV_PTR).value
+        self._counter = c_uint64.from_address(self._uc + abi.UC_EMU_COUNTER)
+        self._halted = c_uint32.from_address(self._cpu + abi.CPU_HALTED)
+        self._requests = c_uint32.from_address(self._cpu + abi.CPU_INTERRUPT_REQUEST)
+        self._attention = c_uint16.from_address(c_uint64.from_address(self._cpu + abi.CPU_ICOUNT_DECR_PTR).value + 2)
+        self._old_exception = ctypes.c_int32.from_address(self._env + abi.ENV_OLD_EXCEPTION)
+        self._eip = c_uint64.from_address(self._env + abi.ENV_EIP)
+        self._features()
+        self._map(memory, mmio)
+        self._vector = c_uint32.from_address(self._vmcb() + abi.VMCB_INT_VECTOR)
+        self._hooks(memory, ports, CpuidTable(cpus, tsc_hz), rdtsc)
+        image = ctypes.string_at(self._env, abi.ENV_END_RESET)
+        self._loaded: int | None = None      # index of the vCPU whose registers are in the engine
+        self.vcpus = [Vcpu(self, index, image) for index in range(cpus)]
+        self._timer = None if counted else SliceTimer(self._timer_handler, self._uc)
+        self._start = lib.uc_emu_start
+        self._memory = memory
+        memory.invalidate = self._invalidate
+
+    # --- running -------------------------------------------------------------------------------------------------------------------
+    def run(self, cpu: int, budget: int) -> RunExit:
+        """Gives vCPU `cpu` a slice of `budget` instructions (counted) or nanoseconds (free-running).
+
+        Raises:
+            EngineError: the engine itself failed, with vCPU and RIP.
+            BaseException: whatever a device raised.
+        """
+        vcpu = self.vcpus[cpu]
+        self._load(vcpu)
+        self.current = cpu
+        if vcpu.nmi_pending:
+            vcpu.nmi_pending = False
+            self._requests.value |= abi.CPU_INTERRUPT_NMI
+        self._stopping = False
+        self.slices += 1
+        self.running = True
+        timer = self._timer
+        if timer is None:
+            error = self._start(self._uc, self._eip.value, 0, 0, max(budget, 1))
+            self.running = False
+            retired = self._counter.value
+            self._counter.value = 0
+        else:
+            timer.arm(budget)
+            error = self._start(self._uc, self._eip.value, 0, 0, 0)
+            self.running = False
+            timer.disarm()
+            retired = 0
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise failure
+        if self._loaded != cpu:               # the guest sent itself an INIT
+            return RunExit(Reason.STOP, retired)
+        vcpu.settle()
+        if self._old_exception.value == abi.DOUBLE_FAULT:
+            vcpu.activity = Activity.SHUTDOWN
+            return RunExit(Reason.SHUTDOWN, retired)
+        if error and error != abi.UC_ERR_WRITE_PROT:     # a store to ROM is dropped and the guest goes on
+            name = abi.UC_ERR_NAMES.get(error, f"error {error}")
+            raise EngineError(f"vCPU {cpu} at RIP 0x{self._eip.value:x}: {name}")
+        if error:
+            self._memory.rom_writes += 1
+        if self._halted.value:
+            vcpu.activity = Activity.HALTED
+            return RunExit(Reason.HALT, retired)
+        vcpu.activity = Activity.ACTIVE
+        return RunExit(Reason.STOP if self._stopping else Reason.BUDGET, retired)
+
+    def resume(self, cpu: int) -> None:
+        """A halted vCPU was found runnable: it goes on behind its HLT."""
+        self.vcpus[cpu].activity = Activity.ACTIVE
+
+    def interrupt(self) -> None:
+        """Ends the slice at the next block start; from any thread, or from a callback."""
+        self._stopping = True
+        self._lib.uc_emu_stop(self._uc)
+
+    def shorten(self, nanoseconds: int) -> None:
+        """Lets the slice under way end within `nanoseconds` (free-running), or at the next block (counted)."""
+        if self._timer is not None:
+            self._timer.arm(nanoseconds)
+        else:
+            self._lib.uc_emu_stop(self._uc)
+
+    def retired_in_slice(self) -> int:
+        """Instructions begun in the slice under way; 0 between slices and when they are not counted."""
+        return self._counter.value
+
+    def take_kick(self) -> int | None:
+        """The vCPU that another one has just woken or interrupted: it should run next."""
+        kicked, self._kicked = self._kicked, None
+        return kicked
+
+    def close(self) -> None:
+        """Frees the engine. Guest memory stays."""
+        if self._uc:
+            if self._timer is not None:
+                self._timer.close()
+            self._memory.invalidate = None
+            self._lib.uc_close(self._uc)
+            self._uc = 0
+
+    # --- what a Vcpu asks ----------------------------------------------------------------------------------------------------------
+    def offer(self, vcpu: Vcpu, vector: int | None) -> None:
+        """Puts a vector before the CPU, or takes it away."""
+        if vcpu.index == self._loaded:
+            if vector is None:
+                self._requests.value &= ~abi.CPU_INTERRUPT_VIRQ
+            else:
+                self._vector.value = vector
+                self._requests.value |= abi.CPU_INTERRUPT_VIRQ
+                self._attention.value = 0xFFFF
+        if vector is not None and vcpu.index != self.current:
+            self.kick(vcpu)
+
+    def has_taken(self, vcpu: Vcpu) -> bool:
+        """Whether the vector on offer has been consumed. A vCPU whose registers are put away consumes nothing."""
+        return vcpu.index == self._loaded and not self._requests.value & abi.CPU_INTERRUPT_VIRQ
+
+    def kick(self, vcpu: Vcpu) -> None:
+        """Another vCPU wants `vcpu` to run: end the slice under way in its favour."""
+        if self.running and vcpu.index != self.current:
+            self._kicked = vcpu.index
+            self.interrupt()
+        elif self.running:
+            self._attention.value = 0xFFFF
+            if vcpu.nmi_pending:
+                vcpu.nmi_pending = False
+                self._requests.value |= abi.CPU_INTERRUPT_NMI
+
+    def release(self, vcpu: Vcpu) -> None:
+        """The registers of `vcpu` in the engine, if they are there, are void: its saved context is about to be replaced."""
+        if vcpu.index == self._loaded:
+            self._loaded = None
+            self._requests.value = 0
+            if self.running:
+                self.interrupt()
+
+    def registers(self, vcpu: Vcpu, offset: int, length: int) -> bytes:
+        """Bytes of the vCPU's `CPUX86State`."""
+        if vcpu.index == self._loaded:
+            return ctypes.string_at(self._env + offset, length)
+        return vcpu.context.raw[offset : offset + length]
+
+    def write_registers(self, vcpu: Vcpu, offset: int, data: bytes) -> None:
+        """Writes bytes of the vCPU's `CPUX86State`."""
+        target = self._env if getattr(self, "_loaded", None) == vcpu.index else ctypes.addressof(vcpu.context)
+        ctypes.memmove(target + offset, data, len(data))
+
+    def update_mode(self, vcpu: Vcpu) -> None:
+        """Derives `hflags` from control registers and segments that were written from outside."""
+        self._load(vcpu)
+        self._lib.x86_update_hflags_x86_64(self._env)
+
+    # --- setting up ----------------------------------------------------------------------------------------------------------------
+    def _load(self, vcpu: Vcpu) -> None:
+        """Brings the vCPU's registers into the engine, putting those of the one before away."""
+        if self._loaded == vcpu.index:
+            return
+        if self._loaded is not None:
+            before = self.vcpus[self._loaded]
+            before.settle()
+            before.nmi_pending = before.nmi_pending or bool(self._requests.value & abi.CPU_INTERRUPT_NMI)
+            ctypes.memmove(before.context, self._env, abi.ENV_END_RESET)
+        ctypes.memmove(self._env, vcpu.context, abi.ENV_END_RESET)
+        self._loaded = vcpu.index
+        offered = vcpu.offered
+        if offered is None:
+            self._requests.value = 0
+        else:
+            self._vector.value = offered
+            self._requests.value = abi.CPU_INTERRUPT_VIRQ
+        self._lib.tlb_flush_x86_64(self._cpu)
+
+    def _features(self) -> None:
+        """Lets the translator accept what CPUID announces, no less."""
+        for word, value in ((abi.FEAT_1_EDX, LEAF_1_EDX), (abi.FEAT_1_ECX, LEAF_1_ECX), (abi.FEAT_7_0_EBX, LEAF_7_EBX),
+                            (abi.FEAT_8000_0001_EDX, LEAF_8000_0001_EDX), (abi.FEAT_8000_0001_ECX, LEAF_8000_0001_ECX)):
+            c_uint64.from_address(self._env + abi.ENV_FEATURES + 8 * word).value = value
+
+    def _map(self, memory: GuestMemory, mmio: AddressSpace) -> None:
+        """RAM and ROM as they are; everything between them, up to the physical address limit, leads to `mmio`."""
+        cursor = 0
+        for mapping in memory.mappings:
+            if mapping.base > cursor:
+                self._map_hole(cursor, mapping.base - cursor, mmio)
+            rights = abi.UC_PROT_ALL if mapping.writable else abi.UC_PROT_READ | abi.UC_PROT_EXEC
+            self._check(self._lib.uc_mem_map_ptr(self._uc, mapping.base, mapping.length, rights, mapping.host), f"map 0x{mapping.base:x}")
+            cursor = mapping.base + mapping.length
+        if cursor < PHYSICAL_LIMIT:
+            self._map_hole(cursor, PHYSICAL_LIMIT - cursor, mmio)
+
+    def _map_hole(self, base: int, length: int, mmio: AddressSpace) -> None:
+        read, write = mmio.read, mmio.write
+
+        def on_read(_uc: int, offset: int, size: int, _user: int) -> int:
+            try:
+                return read(base + offset, size)
+            except BaseException as failure:  # noqa: BLE001 -- must not reach ctypes, which would print and drop it; `run` raises it
+                return self._failed(failure)
+
+        def on_write(_uc: int, offset: int, size: int, value: int, _user: int) -> None:
+            try:
+                write(base + offset, size, value)
+            except BaseException as failure:  # noqa: BLE001
+                self._failed(failure)
+
+        callbacks = abi.MMIO_READ_CALLBACK(on_read), abi.MMIO_WRITE_CALLBACK(on_write)
+        self._keep.extend(callbacks)
+        self._check(self._lib.uc_mmio_map(self._uc, base, length, callbacks[0], None, callbacks[1], None), f"map the hole at 0x{base:x}")
+
+    def _vmcb(self) -> int:
+        """Maps the hidden page from which the CPU takes interrupt vectors, and returns its host address."""
+        page = ctypes.create_string_buffer(8192)
+        host = (ctypes.addressof(page) + 4095) & ~4095
+        self._keep.append(page)
+        self._check(self._lib.uc_mem_map_ptr(self._uc, VMCB_ADDRESS, 4096, abi.UC_PROT_READ, host), "map the interrupt page")
+        c_uint64.from_address(self._env + abi.ENV_VM_VMCB).value = VMCB_ADDRESS
+        c_uint32.from_address(self._env + abi.ENV_HFLAGS2).value |= abi.HF2_GIF_MASK
+        return host
+
+    def _hooks(self, memory: GuestMemory, ports: AddressSpace, cpuid: CpuidTable, rdtsc: Callable[[], int] | None) -> None:
+        lib, env = self._lib, self._env
+        page = stubs.CodePage()
+        self._keep.append(page)
+
+        def function(name: str) -> int:
+            return abi.address_of(lib, name)
+
+        self._hook(abi.UC_HOOK_INTR, page.add(stubs.exception(self._cpu, function("x86_cpu_do_interrupt_x86_64"))))
+        self._hook(abi.UC_HOOK_INSN_INVALID, page.add(stubs.invalid_opcode(self._cpu, function("x86_cpu_do_interrupt_x86_64"))))
+        entry = stubs.syscall(env, function("helper_read_eflags_x86_64"), function("helper_write_eflags_x86_64"),
+                              function("x86_update_hflags_x86_64"), function("raise_exception_x86_64"))
+        self._hook(abi.UC_HOOK_INSN, page.add(entry), abi.UC_X86_INS_SYSCALL)
+        self._timer_handler = page.add(stubs.slice_timer(function("uc_emu_stop")))
+        self._region_stub(page, memory)
+        read, write = ports.read, ports.write
+
+        def on_in(_uc: int, port: int, size: int, _user: int) -> int:
+            try:
+                return read(port, size)
+            except BaseException as failure:  # noqa: BLE001
+                return self._failed(failure)
+
+        def on_out(_uc: int, port: int, size: int, value: int, _user: int) -> None:
+            try:
+                write(port, size, value)
+            except BaseException as failure:  # noqa: BLE001
+                self._failed(failure)
+
+        regs = [c_uint64.from_address(env + abi.ENV_REGS + 8 * index) for index in range(4)]
+
+        def on_cpuid(_uc: int, _user: int) -> int:
+            rax, rcx, rdx, rbx = regs
+            rax.value, rbx.value, rcx.value, rdx.value = cpuid.leaf(self.current, rax.value & 0xFFFFFFFF, rcx.value & 0xFFFFFFFF)
+            return 1
+
+        def on_rdtsc(_uc: int, _user: int) -> int:
+            assert rdtsc is not None
+            now = rdtsc()
+            regs[0].value, regs[2].value = now & 0xFFFFFFFF, now >> 32 & 0xFFFFFFFF
+            return 1
+
+        wanted = [(abi.IN_CALLBACK(on_in), abi.UC_X86_INS_IN), (abi.OUT_CALLBACK(on_out), abi.UC_X86_INS_OUT),
+                  (abi.INSN_CALLBACK(on_cpuid), abi.UC_X86_INS_CPUID)]
+        if rdtsc is not None:
+            wanted += [(abi.INSN_CALLBACK(on_rdtsc), abi.UC_X86_INS_RDTSC), (abi.INSN_CALLBACK(on_rdtsc), abi.UC_X86_INS_RDTSCP)]
+        for callback, instruction in wanted:
+            self._keep.append(callback)
+            self._hook(abi.UC_HOOK_INSN, callback, instruction)
+
+    def _region_stub(self, page: stubs.CodePage, memory: GuestMemory) -> None:
+        """Answers 'which region is this address in' at once for RAM below 4 GiB, for slow stores ask it every time."""
+        low, high = memory.mappings[0], memory.mappings[1]
+        lib, uc = self._lib, self._uc
+        regions = [lib.find_memory_mapping_x86_64(uc, mapping.base) for mapping in (low, high)]
+        pointer = c_uint64.from_address(uc + abi.UC_MEMORY_MAPPING)
+        pointer.value = page.add(stubs.region(high.base, high.base + high.length, regions[1], low.length, regions[0], pointer.value))
+
+    def _hook(self, kind: int, callback: object, *instruction: int) -> None:
+        handle = ctypes.c_size_t()
+        target = ctypes.c_void_p(callback) if isinstance(callback, int) else callback
+        extra = [ctypes.c_int(value) for value in instruction]
+        self._check(self._lib.uc_hook_add(ctypes.c_void_p(self._uc), ctypes.byref(handle), ctypes.c_int(kind), target, None,
+                                          c_uint64(1), c_uint64(0), *extra), f"hook {kind}")
+
+    def _invalidate(self, host: int, length: int) -> None:
+        """Drops translations of code in host memory that a device has just written."""
+        start = self._lib.qemu_ram_addr_from_host_x86_64(self._uc, host)
+        self._lib.tb_invalidate_phys_range_x86_64(self._uc, start, start + length)
+
+    def _failed(self, failure: BaseException) -> int:
+        if self._failure is None:
+            self._failure = failure
+        self.interrupt()
+        return 0xFFFFFFFF
+
+    def _check(self, error: int, what: str) -> None:
+        if error:
+            raise EngineError(f"unicorn: {what}: {self._lib.uc_strerror(error).decode()}")

@@ -1,0 +1,189 @@
+"""Native code that Unicorn calls in the guest's place: exceptions, #UD, SYSCALL, the region look-up and the slice timer.
+
+QEMU's functions leave by `longjmp` when delivery itself faults, and a `longjmp` must not cross a Python frame; and a page fault that
+entered Python would cost ten times what it costs QEMU. So these hooks are a few bytes of host code each, in one executable page.
+Unicorn needs executable memory for its own translations, so where this page is refused Unicorn cannot run either.
+`tests/machine/test_engine_stubs.py` assembles the listings below and compares them with the bytes.
+
+Calling convention: System V AMD64 (rdi, rsi, rdx, rcx, r8, r9; rax back).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import platform
+import struct
+
+from machine.engine import abi
+from machine.errors import EngineError
+
+EXCEPTION_LISTING = """
+    mov rdi, {cpu}              # void hook(uc, int exception, void *user) -> do_interrupt(cpu)
+    mov rax, {do_interrupt}
+    jmp rax
+"""
+INVALID_OPCODE_LISTING = """
+    push rbx                    # bool hook(uc, void *user): true = handled
+    mov rdi, {cpu}
+    mov rax, {do_interrupt}
+    call rax
+    pop rbx
+    mov eax, 1
+    ret
+"""
+# SYSCALL, Intel SDM vol. 2B: RCX <- RIP, R11 <- RFLAGS, RIP <- LSTAR (CSTAR in compatibility mode), RFLAGS &= ~FMASK, CS/SS from STAR.
+# The helper that calls the hook adds the instruction's length to RIP afterwards, hence the - 2.
+SYSCALL_LISTING = """
+    push rbx
+    push r12
+    sub rsp, 8
+    mov rbx, {env}
+    test dword ptr [rbx + {efer}], 1      # EFER.SCE clear: #UD; leaves by longjmp
+    jz undefined
+    mov rdi, rbx
+    mov rax, {read_eflags}
+    call rax
+    mov rcx, [rbx + {eip}]
+    add rcx, 2
+    mov [rbx + {rcx}], rcx
+    and eax, 0xfffeffff                   # without RF
+    mov [rbx + {r11}], rax
+    mov ecx, [rbx + {fmask}]
+    not ecx
+    and eax, ecx
+    mov rdi, rbx
+    mov esi, eax
+    mov edx, 0xffffffff
+    mov rax, {write_eflags}
+    call rax
+    mov r12d, [rbx + {hflags}]            # the mode before: 64-bit or compatibility
+    movzx eax, word ptr [rbx + {star_47_32}]
+    and eax, 0xfffc
+    mov [rbx + {cs}], eax
+    mov qword ptr [rbx + {cs} + 8], 0
+    mov dword ptr [rbx + {cs} + 16], 0xffffffff
+    mov dword ptr [rbx + {cs} + 20], 0xa09b00    # G, L, P, DPL 0, code, read, accessed
+    add eax, 8
+    mov [rbx + {ss}], eax
+    mov qword ptr [rbx + {ss} + 8], 0
+    mov dword ptr [rbx + {ss} + 16], 0xffffffff
+    mov dword ptr [rbx + {ss} + 20], 0xc09300    # G, B, P, DPL 0, data, write, accessed
+    mov rdi, rbx
+    mov rax, {update_hflags}
+    call rax
+    mov rax, [rbx + {lstar}]
+    test r12d, {cs64}
+    jnz target
+    mov rax, [rbx + {cstar}]
+target:
+    sub rax, 2
+    mov [rbx + {eip}], rax
+    add rsp, 8
+    pop r12
+    pop rbx
+    ret
+undefined:
+    mov rdi, rbx
+    mov esi, 6
+    mov rax, {raise_exception}
+    call rax
+"""
+# MemoryRegion *memory_mapping(uc, physical address): RAM is asked for at every slow store, and found by a search; answer at once.
+REGION_LISTING = """
+    mov rax, {high_base}
+    cmp rsi, rax
+    jb other
+    mov rax, {high_end}
+    cmp rsi, rax
+    jae other
+    mov rax, {high_region}
+    ret
+other:
+    cmp rsi, {low_end}
+    jae search
+    mov rax, {low_region}
+    ret
+search:
+    mov rax, {original}
+    jmp rax
+"""
+# void handler(int signal, siginfo_t *info, void *context): uc_emu_stop(info->si_value.sival_ptr) only writes flags, so it is safe here.
+TIMER_LISTING = """
+    mov rdi, [rsi + 24]
+    mov rax, {emu_stop}
+    jmp rax
+"""
+
+
+def _imm64(value: int) -> bytes:
+    return struct.pack("<Q", value)
+
+
+def exception(cpu: int, do_interrupt: int) -> bytes:
+    """`UC_HOOK_INTR`: deliver through the guest's IDT."""
+    return b"\x48\xbf" + _imm64(cpu) + b"\x48\xb8" + _imm64(do_interrupt) + b"\xff\xe0"
+
+
+def invalid_opcode(cpu: int, do_interrupt: int) -> bytes:
+    """`UC_HOOK_INSN_INVALID`: deliver #UD and say that it was handled."""
+    return (b"\x53\x48\xbf" + _imm64(cpu) + b"\x48\xb8" + _imm64(do_interrupt) + b"\xff\xd0\x5b" + b"\xb8\x01\x00\x00\x00" + b"\xc3")
+
+
+def syscall(env: int, read_eflags: int, write_eflags: int, update_hflags: int, raise_exception: int) -> bytes:
+    """`UC_HOOK_INSN` for SYSCALL: the ring change that this build of QEMU leaves out."""
+    def at(offset: int) -> bytes:
+        return struct.pack("<i", offset)
+    cs, ss = abi.ENV_SEGS + abi.R_CS * abi.ENV_SEG_SIZE, abi.ENV_SEGS + abi.R_SS * abi.ENV_SEG_SIZE
+    head = b"\x53\x41\x54\x48\x83\xec\x08" + b"\x48\xbb" + _imm64(env) + b"\xf7\x83" + at(abi.ENV_EFER) + b"\x01\x00\x00\x00"
+    body = (b"\x48\x89\xdf\x48\xb8" + _imm64(read_eflags) + b"\xff\xd0"
+            + b"\x48\x8b\x8b" + at(abi.ENV_EIP) + b"\x48\x83\xc1\x02" + b"\x48\x89\x4b" + bytes([abi.ENV_REGS + 8])
+            + b"\x25\xff\xff\xfe\xff" + b"\x48\x89\x43" + bytes([abi.ENV_REGS + 88])
+            + b"\x8b\x8b" + at(abi.ENV_FMASK) + b"\xf7\xd1\x21\xc8" + b"\x48\x89\xdf\x89\xc6\xba\xff\xff\xff\xff"
+            + b"\x48\xb8" + _imm64(write_eflags) + b"\xff\xd0"
+            + b"\x44\x8b\xa3" + at(abi.ENV_HFLAGS) + b"\x0f\xb7\x83" + at(abi.ENV_STAR + 4) + b"\x25\xfc\xff\x00\x00")
+    for offset, flags in ((cs, 0xA09B00), (ss, 0xC09300)):
+        if offset == ss:
+            body += b"\x83\xc0\x08"
+        body += b"\x89\x83" + at(offset) + b"\x48\xc7\x83" + at(offset + 8) + bytes(4)
+        body += b"\xc7\x83" + at(offset + 16) + b"\xff\xff\xff\xff" + b"\xc7\x83" + at(offset + 20) + struct.pack("<I", flags)
+    body += (b"\x48\x89\xdf\x48\xb8" + _imm64(update_hflags) + b"\xff\xd0"
+             + b"\x48\x8b\x83" + at(abi.ENV_LSTAR) + b"\x41\xf7\xc4" + struct.pack("<I", abi.HF_CS64_MASK)
+             + b"\x75\x07" + b"\x48\x8b\x83" + at(abi.ENV_CSTAR)
+             + b"\x48\x83\xe8\x02" + b"\x48\x89\x83" + at(abi.ENV_EIP) + b"\x48\x83\xc4\x08\x41\x5c\x5b\xc3")
+    tail = b"\x48\x89\xdf\xbe\x06\x00\x00\x00\x48\xb8" + _imm64(raise_exception) + b"\xff\xd0"
+    return head + b"\x0f\x84" + struct.pack("<i", len(body)) + body + tail
+
+
+def region(high_base: int, high_end: int, high_region: int, low_end: int, low_region: int, original: int) -> bytes:
+    """`uc_struct.memory_mapping`: RAM's region without a search, everything else by the original function."""
+    return (b"\x48\xb8" + _imm64(high_base) + b"\x48\x39\xc6\x72\x1a" + b"\x48\xb8" + _imm64(high_end) + b"\x48\x39\xc6\x73\x0b"
+            + b"\x48\xb8" + _imm64(high_region) + b"\xc3" + b"\x48\x81\xfe" + struct.pack("<i", low_end) + b"\x73\x0b"
+            + b"\x48\xb8" + _imm64(low_region) + b"\xc3" + b"\x48\xb8" + _imm64(original) + b"\xff\xe0")
+
+
+def slice_timer(emu_stop: int) -> bytes:
+    """Signal handler that ends the slice of the engine whose address the timer carries."""
+    return b"\x48\x8b\x7e\x18" + b"\x48\xb8" + _imm64(emu_stop) + b"\xff\xe0"
+
+
+class CodePage:
+    """One page of host code, filled once and then read and executed only."""
+
+    def __init__(self) -> None:
+        if platform.machine().lower() not in ("x86_64", "amd64"):
+            raise EngineError(f"the engine's native stubs exist for x86-64 hosts; this host is {platform.machine()}")
+        try:
+            self._map = mmap.mmap(-1, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+        except OSError as error:
+            raise EngineError(f"this system refuses executable memory ({error.strerror}); Unicorn's translator cannot run here") from None
+        self._base = ctypes.addressof(ctypes.c_char.from_buffer(self._map))
+        self._used = 0
+
+    def add(self, code: bytes) -> int:
+        """Copies `code` in and returns its address."""
+        start = (self._used + 15) & ~15
+        assert start + len(code) <= mmap.PAGESIZE, "the stubs outgrew their page"
+        self._map[start : start + len(code)] = code
+        self._used = start + len(code)
+        return self._base + start

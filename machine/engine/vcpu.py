@@ -1,0 +1,183 @@
+"""One virtual processor: its saved registers, and what is waiting for it.
+
+A vCPU that is not running is a byte string: `CPUX86State[0:end_reset_fields]`. The engine holds at most one of them in its registers.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import enum
+import struct
+from typing import TYPE_CHECKING
+
+from machine.engine import abi
+
+if TYPE_CHECKING:
+    from machine.engine.engine import Engine
+    from machine.loaders.entry import EntryState
+
+CR0_AT_RESET = 0x60000010                     # CD, NW, ET
+SEGMENT_REAL_CODE, SEGMENT_REAL_DATA = 0x9B00, 0x9300
+
+
+class Activity(enum.Enum):
+    """SDM vol. 3A, 24.4.2 names, less SHUTDOWN's HLT-like wait."""
+
+    ACTIVE = "active"
+    HALTED = "halted"
+    WAIT_FOR_SIPI = "wait-for-sipi"
+    SHUTDOWN = "shutdown"
+
+
+class Vcpu:
+    """A vCPU as interrupt controllers (`CpuPort`) and loaders see it."""
+
+    def __init__(self, engine: Engine, index: int, reset_image: bytes) -> None:
+        self.index = index
+        self.activity = Activity.ACTIVE if index == 0 else Activity.WAIT_FOR_SIPI
+        self.delivered = 0                    # external interrupts the CPU has taken
+        self._engine = engine
+        self._reset_image = reset_image
+        self.context = ctypes.create_string_buffer(reset_image, len(reset_image))
+        self._offered: int | None = None      # vector on offer
+        self._taken: int | None = None
+        self.nmi_pending = False
+        self._load_reset_vector()
+
+    # --- CpuPort: what an interrupt controller can do ------------------------------------------------------------------------------
+    def post(self, vector: int) -> None:
+        """Offers `vector`; the CPU takes it at the next instruction boundary with interrupts enabled."""
+        self.settle()
+        self._offered = vector
+        self._engine.offer(self, vector)
+
+    def withdraw(self) -> None:
+        """Takes the offer back."""
+        self.settle()
+        if self._offered is not None:
+            self._offered = None
+            self._engine.offer(self, None)
+
+    def taken(self) -> int | None:
+        """The vector that the CPU has taken since the last call, once."""
+        self.settle()
+        vector, self._taken = self._taken, None
+        return vector
+
+    def nmi(self) -> None:
+        """A non-maskable interrupt."""
+        self.nmi_pending = True
+        self._engine.kick(self)
+
+    def init(self) -> None:
+        """INIT: registers to their reset values; an application processor then waits for SIPI, the boot processor starts over."""
+        self._engine.release(self)
+        ctypes.memmove(self.context, self._reset_image, len(self._reset_image))
+        self._offered = self._taken = None
+        self.nmi_pending = False
+        self._load_reset_vector()
+        self.activity = Activity.WAIT_FOR_SIPI if self.index else Activity.ACTIVE
+
+    def startup(self, vector: int) -> None:
+        """SIPI: real mode at vector << 12. Ignored by a CPU that does not wait for it."""
+        if self.activity is not Activity.WAIT_FOR_SIPI:
+            return
+        self._write_segment(abi.R_CS, (vector << 8) & 0xFFFF, (vector << 12) & 0xFFFFF, 0xFFFF, SEGMENT_REAL_CODE)
+        self._write64(abi.ENV_EIP, 0)
+        self.activity = Activity.ACTIVE
+        self._engine.kick(self)
+
+    # --- what the engine asks ------------------------------------------------------------------------------------------------------
+    @property
+    def offered(self) -> int | None:
+        """The vector on offer that has not been taken."""
+        return self._offered
+
+    def settle(self) -> None:
+        """Notices that the CPU has taken the offered interrupt."""
+        if self._offered is not None and self._engine.has_taken(self):
+            self._taken, self._offered = self._offered, None
+            self.delivered += 1
+
+    def accept_taken(self) -> None:
+        """The engine saw this vCPU's registers leave with the offer consumed."""
+        self._taken, self._offered = self._offered, None
+        self.delivered += 1
+
+    @property
+    def runnable(self) -> bool:
+        """Whether giving it a slice would run guest code."""
+        if self.activity is Activity.ACTIVE:
+            return True
+        if self.activity is Activity.HALTED:
+            return self.nmi_pending or (self._offered is not None and bool(self.eflags & 0x200))
+        return False
+
+    # --- registers -----------------------------------------------------------------------------------------------------------------
+    @property
+    def eflags(self) -> int:
+        """System flags (the arithmetic ones are lazy and not all in here)."""
+        return self._read64(abi.ENV_EFLAGS) & 0xFFFFFFFF
+
+    @property
+    def rip(self) -> int:
+        """Offset of the next instruction in its code segment."""
+        return self._read64(abi.ENV_EIP)
+
+    @property
+    def regs(self) -> tuple[int, ...]:
+        """RAX RCX RDX RBX RSP RBP RSI RDI R8..R15."""
+        return struct.unpack("<16Q", self._engine.registers(self, abi.ENV_REGS, 128))
+
+    @property
+    def cs_base(self) -> int:
+        """Base of the code segment, so that `cs_base + rip` is the linear address of the next instruction."""
+        return self._read64(abi.ENV_SEGS + abi.R_CS * abi.ENV_SEG_SIZE + 8)
+
+    def enter(self, entry: EntryState) -> None:
+        """Puts the vCPU where a loader wants it to start."""
+        entry.apply(self)
+
+    def write_register(self, index: int, value: int) -> None:
+        """Writes general register `index` (RAX RCX RDX RBX RSP RBP RSI RDI R8..R15)."""
+        self._write64(abi.ENV_REGS + 8 * index, value)
+
+    def long_mode(self, rip: int, rsp: int, rsi: int, cr3: int, gdt_base: int, gdt_limit: int, code: int, data: int) -> None:
+        """64-bit mode with paging on, flat segments with the given selectors, interrupts off (the state boot protocols ask for)."""
+        for register, value in ((4, rsp), (6, rsi)):
+            self.write_register(register, value)
+        self._write64(abi.ENV_EIP, rip)
+        self._write64(abi.ENV_EFLAGS, 2)
+        for at, value in ((0, 0x80000033), (3, cr3), (4, 0x220)):       # PG NE ET MP PE; PAE, OSFXSR
+            self._write64(abi.ENV_CR + 8 * at, value)
+        self._write64(abi.ENV_EFER, 0xD01)                                # NXE, LMA, LME, SCE
+        for segment in range(6):
+            selector, flags = (code, 0xA09B00) if segment == abi.R_CS else (data, 0xC09300)
+            self._write_segment(segment, selector, 0, 0xFFFFFFFF, flags)
+        self._write_segment_at(abi.ENV_GDT, 0, gdt_base, gdt_limit, 0)
+        self._engine.update_mode(self)
+
+    def real_mode(self, cs: int, ip: int) -> None:
+        """Real mode at cs:ip."""
+        self._write_segment(abi.R_CS, cs, cs << 4, 0xFFFF, SEGMENT_REAL_CODE)
+        self._write64(abi.ENV_EIP, ip)
+
+    def _load_reset_vector(self) -> None:
+        """SDM vol. 3A table 10-1: CS base 0xFFFF0000, IP 0xFFF0, EDX the processor's signature."""
+        from machine.engine.cpuid import SIGNATURE
+        self._write_segment(abi.R_CS, 0xF000, 0xFFFF0000, 0xFFFF, SEGMENT_REAL_CODE)
+        self._write64(abi.ENV_EIP, 0xFFF0)
+        self._write64(abi.ENV_CR, CR0_AT_RESET)
+        self.write_register(2, SIGNATURE)
+
+    def _write_segment(self, segment: int, selector: int, base: int, limit: int, flags: int) -> None:
+        self._write_segment_at(abi.ENV_SEGS + segment * abi.ENV_SEG_SIZE, selector, base, limit, flags)
+
+    def _write_segment_at(self, offset: int, selector: int, base: int, limit: int, flags: int) -> None:
+        self._engine.write_registers(self, offset, struct.pack("<IxxxxQII", selector, base, limit, flags))
+
+    def _write64(self, offset: int, value: int) -> None:
+        self._engine.write_registers(self, offset, struct.pack("<Q", value))
+
+    def _read64(self, offset: int) -> int:
+        return int.from_bytes(self._engine.registers(self, offset, 8), "little")

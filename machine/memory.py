@@ -1,0 +1,147 @@
+"""Guest-physical memory: RAM, ROM and the one path by which the host writes either.
+
+Layout of the q35 board: RAM from 0 with the VGA hole at 0xA0000-0xBFFFF, up to 0xB0000000 at most; PCI configuration, devices and firmware
+above that; the rest of the RAM from 4 GiB. The map's limit is the 40 physical address bits that CPUID reports.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from machine.errors import MachineError
+
+KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
+PAGE = 4096
+VGA_HOLE, VGA_HOLE_END = 0xA0000, 0xC0000
+LOW_RAM_LIMIT = 0xB0000000
+HIGH_RAM_BASE = 4 * GIB
+PHYSICAL_LIMIT = 1 << 40
+MIN_RAM, MAX_RAM = 2 * MIB, 64 * GIB
+E820_RAM, E820_RESERVED, E820_ACPI, E820_NVS = 1, 2, 3, 4
+
+
+@dataclass(frozen=True, slots=True)
+class Mapping:
+    """A piece of the guest's physical address space that is backed by host memory."""
+
+    base: int
+    length: int
+    host: int                # host address of its first byte
+    writable: bool
+    view: memoryview
+
+
+@dataclass(frozen=True, slots=True)
+class E820Entry:
+    """A range of the memory map that firmware and kernels are told (ACPI 6.5 section 15)."""
+
+    base: int
+    length: int
+    kind: int
+
+
+class GuestMemory:
+    """RAM of `size` bytes and the ROMs of a board.
+
+    Args:
+        size: bytes of RAM, a multiple of 4 KiB, 2 MiB..64 GiB.
+        roms: (base, image) pairs above the low RAM; each image is padded to whole pages at its front.
+    """
+
+    def __init__(self, size: int, roms: tuple[tuple[int, bytes], ...] = ()) -> None:
+        if size % PAGE or not MIN_RAM <= size <= MAX_RAM:
+            raise MachineError(f"{size} bytes of memory: give whole pages from {MIN_RAM // MIB} MiB to {MAX_RAM // GIB} GiB")
+        self.size = size
+        self.low_size = min(size, LOW_RAM_LIMIT)
+        self.rom_writes = 0
+        self.invalidate: Callable[[int, int], None] | None = None    # the engine's: (host address, length) was written from outside
+        self._ram = self._allocate(size)
+        host = ctypes.addressof(ctypes.c_char.from_buffer(self._ram))
+        whole = memoryview(self._ram)
+        pieces = [(0, VGA_HOLE, 0), (VGA_HOLE_END, self.low_size - VGA_HOLE_END, VGA_HOLE_END)]
+        if size > self.low_size:
+            pieces.append((HIGH_RAM_BASE, size - self.low_size, self.low_size))
+        mappings = [Mapping(base, length, host + offset, True, whole[offset : offset + length]) for base, length, offset in pieces]
+        self._roms = []
+        for base, image in roms:
+            store = mmap.mmap(-1, len(image))
+            store[:] = image
+            self._roms.append(store)
+            mappings.append(Mapping(base, len(image), ctypes.addressof(ctypes.c_char.from_buffer(store)), False, memoryview(store)))
+        self.mappings = sorted(mappings, key=lambda mapping: mapping.base)
+        self._order = sorted(self.mappings, key=lambda mapping: -mapping.length)
+
+    @staticmethod
+    def _allocate(size: int) -> mmap.mmap:
+        """Private zero pages, huge where the host has them: a guest touches most of its RAM once, and clearing 4 KiB pages one by one costs."""
+        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0)
+        try:
+            ram = mmap.mmap(-1, size, flags=flags)
+        except OSError as error:
+            raise MachineError(f"cannot reserve {size // MIB} MiB for the guest's memory: {error.strerror}") from None
+        if hasattr(mmap, "MADV_HUGEPAGE"):
+            try:
+                ram.madvise(mmap.MADV_HUGEPAGE)
+            except OSError:
+                pass                    # a kernel without transparent huge pages
+        return ram
+
+    def regions(self) -> list[E820Entry]:
+        """The memory map before anybody reserves anything: RAM, the BIOS area below 1 MiB, the PCI configuration window and the ROM."""
+        entries = [E820Entry(0, 0x9FC00, E820_RAM), E820Entry(0x9FC00, 0x400, E820_RESERVED), E820Entry(0xF0000, 0x10000, E820_RESERVED),
+                   E820Entry(MIB, self.low_size - MIB, E820_RAM), E820Entry(0xFEFFC000, 0x4000, E820_RESERVED)]
+        entries += [E820Entry(rom.base, rom.length, E820_RESERVED) for rom in self.mappings if not rom.writable]
+        if self.size > self.low_size:
+            entries.append(E820Entry(HIGH_RAM_BASE, self.size - self.low_size, E820_RAM))
+        return sorted(entries, key=lambda entry: entry.base)
+
+    def read(self, address: int, length: int) -> bytes:
+        """Bytes of RAM or ROM; where nothing is mapped the bus floats, so those read 0xFF."""
+        for mapping in self._order:
+            offset = address - mapping.base
+            if 0 <= offset and offset + length <= mapping.length:
+                return bytes(mapping.view[offset : offset + length])
+        return b"".join(piece if piece is not None else b"\xff" * size for piece, size in self._split(address, length))
+
+    def write(self, address: int, data: bytes) -> None:
+        """Writes RAM and drops translated code there. Bytes for ROM or for holes are lost, as they are on a bus."""
+        length = len(data)
+        for mapping in self._order:
+            offset = address - mapping.base
+            if 0 <= offset and offset + length <= mapping.length:
+                self._store(mapping, offset, data)
+                return
+        for mapping in self.mappings:
+            start, end = max(address, mapping.base), min(address + length, mapping.base + mapping.length)
+            if start < end:
+                self._store(mapping, start - mapping.base, data[start - address : end - address])
+
+    def is_ram(self, address: int, length: int) -> bool:
+        """Whether the whole range is RAM in one piece."""
+        return any(mapping.writable and mapping.base <= address and address + length <= mapping.base + mapping.length for mapping in self._order)
+
+    def _store(self, mapping: Mapping, offset: int, data: bytes) -> None:
+        if not mapping.writable:
+            self.rom_writes += 1
+            return
+        mapping.view[offset : offset + len(data)] = data
+        if self.invalidate is not None and data:
+            self.invalidate(mapping.host + offset, len(data))
+
+    def _split(self, address: int, length: int) -> list[tuple[bytes | None, int]]:
+        pieces: list[tuple[bytes | None, int]] = []
+        end = address + length
+        while address < end:
+            inside = next((m for m in self.mappings if m.base <= address < m.base + m.length), None)
+            if inside is not None:
+                stop = min(end, inside.base + inside.length)
+                pieces.append((bytes(inside.view[address - inside.base : stop - inside.base]), stop - address))
+            else:
+                stop = min([m.base for m in self.mappings if m.base > address] + [end])
+                stop = min(stop, end)
+                pieces.append((None, stop - address))
+            address = stop
+        return pieces

@@ -1,0 +1,88 @@
+"""A user's mistake: one clear line, the text with a caret line under the place, what was expected, what is near.
+
+`ShellError.render(text)` prints, for `ps |> frist 3`:
+
+    folk: nothing is called 'frist'
+      ps |> frist 3
+            ^^^^^
+      nearest: first
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from unicodedata import east_asian_width
+
+from shell.syntax import Span
+
+STATUS_DONE, STATUS_FAILED, STATUS_NOT_UNDERSTOOD = 0, 1, 2
+STATUS_CANCELLED = 130                       # what shells report for a line stopped by Ctrl-C (128 + SIGINT)
+
+NEAREST_COUNT, NEAREST_CUTOFF = 3, 0.55      # the cutoff lets 'frist' find 'first' and keeps 'novel' from finding 'help'
+EXCERPT_WIDTH = 100                          # characters of a long line shown around the place
+
+
+class ShellError(Exception):
+    """What was typed cannot be done; the place, the reason and the way out.
+
+    Args:
+        message: one line, lower case, without a full stop.
+        span: the offending part of the text; always inside it (an end-of-text error has start == end == len(text)).
+        nearest: names that may have been meant, best first.
+        hint: what would help, one line.
+        status: the exit status of the line: STATUS_FAILED or, for text that does not parse, STATUS_NOT_UNDERSTOOD.
+    """
+
+    def __init__(self, message: str, span: Span, *, nearest: Iterable[str] = (), hint: str = "", status: int = STATUS_FAILED) -> None:
+        super().__init__(message)
+        self.message, self.span, self.nearest, self.hint, self.status = message, span, tuple(nearest), hint, status
+
+    def render(self, text: str) -> str:
+        """The report, several lines, each ended by a newline."""
+        lines = [f"folk: {self.message}", *underline(text, self.span)]
+        if self.nearest:
+            lines.append(f"  nearest: {', '.join(self.nearest)}")
+        if self.hint:
+            lines.append(f"  {self.hint}")
+        return "".join(line + "\n" for line in lines)
+
+
+class SyntaxMistake(ShellError):
+    """The text is not FolkShell at all."""
+
+    def __init__(self, message: str, span: Span, *, nearest: Iterable[str] = (), hint: str = "") -> None:
+        super().__init__(message, span, nearest=nearest, hint=hint, status=STATUS_NOT_UNDERSTOOD)
+
+
+def nearest_names(name: str, candidates: Iterable[str]) -> tuple[str, ...]:
+    """The candidates that `name` may have been meant to be, best first; case does not count."""
+    by_folded = {candidate.casefold(): candidate for candidate in candidates}
+    folded = name.casefold()
+    close = difflib.get_close_matches(folded, by_folded, NEAREST_COUNT, NEAREST_CUTOFF)
+    begun = [known for known in sorted(by_folded) if len(folded) > 1 and known.startswith(folded) and known not in close]
+    return tuple(by_folded[known] for known in [*begun, *close][:NEAREST_COUNT])
+
+
+def underline(text: str, span: Span) -> list[str]:
+    """The line of `text` that `span` begins in, indented, and a line of carets under the span."""
+    line_start = text.rfind("\n", 0, span.start) + 1
+    line_end = text.find("\n", span.start)
+    line = text[line_start:line_end if line_end >= 0 else len(text)]
+    start = span.start - line_start
+    end = min(max(span.end - line_start, start + 1), max(len(line), start + 1))
+
+    cut = max(0, start - EXCERPT_WIDTH // 2) if len(line) > EXCERPT_WIDTH else 0
+    lead = "..." if cut else ""
+    shown = line[cut:cut + EXCERPT_WIDTH]
+    end = min(end, cut + EXCERPT_WIDTH + 1)
+    before, marked = shown[:start - cut], shown[start - cut:end - cut]
+    carets = "^" * max(1, sum(map(_cells, marked)))
+    pad = " " * (len(lead) + sum(map(_cells, before)))
+    printable = "".join(character if character.isprintable() else " " for character in shown)
+    return [f"  {lead}{printable}", f"  {pad}{carets}"]
+
+
+def _cells(character: str) -> int:
+    """Terminal cells of a character as `underline` prints it (UAX #11: wide and full-width take two)."""
+    return 2 if east_asian_width(character) in "WF" and character.isprintable() else 1

@@ -1,0 +1,268 @@
+"""Text to tree: lark does the grammar, this file turns its trees into syntax.py and its complaints into sentences.
+
+lark costs 70 ms to import and 20 ms to set up, so both wait for the first line: a prompt is drawn without them.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from importlib import resources
+from typing import TYPE_CHECKING
+
+from kernel.telemetry import Kind
+from shell.errors import SyntaxMistake
+from shell.quantities import QuantityError, read_number
+from shell.syntax import (
+    COMPARATOR_SPELLINGS, AllOf, AnyOf, Assignment, Command, Comparison, Condition, Flag, Item, Literal, Not, Operand,
+    Pipeline, Script, Span, Stage, Statement, Truth, Value, Variable, Where, Word,
+)
+
+if TYPE_CHECKING:
+    from lark import Lark, Token, Tree
+    from lark.exceptions import UnexpectedInput
+
+    Node = Tree[Token] | Token
+
+MAX_TEXT = 64 * 1024               # characters of one line or script; far beyond what anyone types, and it bounds the work
+MAX_NESTING = 64                   # parentheses and nots; the tree is walked recursively
+
+ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "0": "\0", "\\": "\\", '"': '"', "'": "'"}
+_ESCAPE = re.compile(r"\\(?:x([0-9a-fA-F]{2})|u\{([0-9a-fA-F]{1,6})\}|(.))")
+
+
+def parse(text: str) -> Script:
+    """Parse a line or a whole script.
+
+    Raises:
+        SyntaxMistake: with a span inside `text`.
+    """
+    from lark.exceptions import UnexpectedInput
+
+    if len(text) > MAX_TEXT:
+        raise SyntaxMistake(f"the text is too long: {len(text)} characters, at most {MAX_TEXT}", Span(MAX_TEXT, len(text)))
+    _refuse_deep_nesting(text)
+    try:
+        tree = _lark().parse(text)
+    except UnexpectedInput as complaint:
+        raise _explain(text, complaint) from None
+    return Script(tuple(_statement(child) for child in tree.children if not _is_token(child)), text)
+
+
+@functools.cache
+def _lark() -> Lark:
+    from lark import Lark
+
+    grammar = resources.files("shell").joinpath("grammar.lark").read_text(encoding="utf-8")
+    return Lark(grammar, start="script", parser="lalr", lexer="contextual", propagate_positions=True, maybe_placeholders=False)
+
+
+def warm_up() -> None:
+    """Load the grammar now, while nobody waits."""
+    _lark()
+
+
+# --- trees to nodes ----------------------------------------------------------------------------------------------------
+
+def _is_token(node: Node) -> bool:
+    return not hasattr(node, "children")
+
+
+def _token_span(token: Token) -> Span:
+    assert token.start_pos is not None and token.end_pos is not None
+    return Span(token.start_pos, token.end_pos)
+
+
+def _statement(node: Node) -> Statement:
+    if node.data == "assignment":
+        name, _, pipeline = node.children
+        body = _pipeline(pipeline)
+        span = _token_span(name)
+        return Assignment(str(name)[1:], body, span.to(body.span))
+    return _pipeline(node)
+
+
+def _pipeline(node: Node) -> Pipeline:
+    stages = tuple(_stage(child) for child in node.children if not _is_token(child))
+    return Pipeline(stages, stages[0].span.to(stages[-1].span))
+
+
+def _stage(node: Node) -> Stage:
+    if node.data == "value":
+        operand = _operand(node.children[0])
+        assert isinstance(operand, Literal | Variable)
+        return Value(operand, operand.span)
+    if node.data == "where":
+        keyword, condition_node = node.children
+        condition = _condition(condition_node)
+        word = _token_span(keyword)
+        return Where(condition, word, word.to(condition.span))
+    name, *rest = node.children
+    items = tuple(_item(token) for token in rest)
+    span = _token_span(name)
+    return Command(str(name), items, span, span.to(items[-1].span) if items else span)
+
+
+def _item(token: Token) -> Item:
+    if token.type == "FLAG":
+        return Flag(str(token)[1:], _token_span(token))
+    return _operand(token)
+
+
+def _operand(token: Token) -> Operand:
+    span = _token_span(token)
+    match token.type:
+        case "STRING":
+            return Literal(_unescape(token, span), Kind.TEXT, span)
+        case "VARIABLE":
+            return Variable(str(token)[1:], span)
+        case "NUMBER":
+            try:
+                return Literal(*read_number(str(token)), span)
+            except QuantityError as error:
+                raise SyntaxMistake(str(error), span) from None
+        case _:
+            return Word(str(token), span)
+
+
+def _unescape(token: str, span: Span) -> str:
+    def replace(match: re.Match[str]) -> str:
+        hexadecimal, code_point, letter = match.groups()
+        if letter is None and (number := int(hexadecimal or code_point, 16)) <= 0x10FFFF and not 0xD800 <= number <= 0xDFFF:
+            return chr(number)
+        if letter in ESCAPES:
+            return ESCAPES[letter]
+        place = Span(span.start + 1 + match.start(), span.start + 1 + match.end())
+        raise SyntaxMistake(f"there is no escape {match.group()}", place, hint=r"escapes are \n \t \r \0 \\ \" \' \x41 \u{1F600}")
+    return _ESCAPE.sub(replace, token[1:-1])
+
+
+def _condition(node: Node) -> Condition:
+    children = [child for child in node.children if not (_is_token(child) and child.type in ("AND", "OR", "NOT"))]
+    match node.data:
+        case "comparison":
+            return _comparison(children)
+        case "inversion":
+            keyword, inner = node.children[0], _condition(children[0])
+            return Not(inner, _token_span(keyword).to(inner.span))
+        case "conjunction" | "disjunction":
+            parts = tuple(_condition(child) for child in children)
+            make = AllOf if node.data == "conjunction" else AnyOf
+            return make(parts, parts[0].span.to(parts[-1].span))
+    raise AssertionError(f"the grammar has a condition {node.data!r} that the parser does not know")
+
+
+def _comparison(children: list[Node]) -> Condition:
+    left = _operand(children[0].children[0])
+    if len(children) == 1:
+        return Truth(left, left.span)
+    right = _operand(children[2].children[0])
+    return Comparison(left, COMPARATOR_SPELLINGS[str(children[1]).casefold()], right, left.span.to(right.span))
+
+
+# --- complaints to sentences ---------------------------------------------------------------------------------------------
+
+WHERE_FORM = 'a condition reads COLUMN COMPARISON VALUE: where load > 50% and name == "pulse"'
+PIPE_FORM = "the pipe is written |>: ps |> first 3"
+
+
+def _refuse_deep_nesting(text: str) -> None:
+    """Parentheses deeper than the walk may go; those in words and strings count too, which no sentence comes near."""
+    depth = 0
+    for position, character in enumerate(text):
+        depth += (character == "(") - (character == ")")
+        if depth > MAX_NESTING:
+            raise SyntaxMistake(f"parentheses nest deeper than {MAX_NESTING}", Span(position, position + 1))
+
+
+def _explain(text: str, complaint: UnexpectedInput) -> SyntaxMistake:
+    """What a person would say about the place where lark stopped."""
+    token = getattr(complaint, "token", None)
+    at_end = token is not None and token.type == "$END"
+    position = len(text) if at_end or complaint.pos_in_stream is None else complaint.pos_in_stream
+    position = _skip_blank(text, position)
+    before = text[:position].rstrip()
+    in_condition = bool({"COMPARE", "NAME", "AND", "OR", "RPAR"} & _expected(complaint))
+    rest = text[position:]
+
+    if in_condition and rest[:1] not in ("|", ""):
+        return _explain_condition(text, position, complaint)
+    if rest.startswith(")"):
+        return SyntaxMistake("this parenthesis closes nothing", Span(position, position + 1), hint=WHERE_FORM)
+    if rest.startswith("~>"):
+        return SyntaxMistake("the semantic pipe ~> is not built yet", Span(position, position + 2), hint="until it is, |> and where do the filtering")
+    if rest.startswith("|>"):
+        if in_condition:
+            return _unfinished(before, complaint)
+        between = "two pipes in a row: a command is missing between them" if before.endswith("|>") else "this pipe has nothing on its left"
+        return SyntaxMistake(between, Span(position, position + 2), hint=PIPE_FORM)
+    if rest.startswith("|"):
+        sloppy = re.match(r"\|[^\s\w\"'$]*", rest)
+        assert sloppy is not None
+        meant = f"{before} |> {rest[sloppy.end():].strip()}"
+        hint = f"perhaps: {meant}" if before and rest[sloppy.end():].strip() and "\n" not in meant else PIPE_FORM
+        return SyntaxMistake(f"{sloppy.group()!r} is not a pipe", Span(position, position + sloppy.end()), hint=hint)
+    if rest[:1] in ('"', "'"):
+        return _explain_quote(text, position)
+    if not rest or rest[0] in ";\n#":
+        if before.endswith("|>"):
+            return SyntaxMistake("this pipe leads nowhere: a command is missing after it", Span(len(before) - 2, len(before)), hint=PIPE_FORM)
+        if in_condition:
+            return _unfinished(before, complaint)
+        if before.endswith("="):
+            return SyntaxMistake("the variable is given nothing", Span(len(before) - 1, len(before)), hint="for example: $busy = cpus |> where load > 50%")
+    if re.search(r"\$\w+$", before):
+        return SyntaxMistake("after a variable comes = or |>", _word_at(text, position), hint="for example: $busy |> count")
+    return SyntaxMistake("a command is expected here", _word_at(text, position), hint="help lists the commands")
+
+
+def _explain_condition(text: str, position: int, complaint: UnexpectedInput) -> SyntaxMistake:
+    span = _word_at(text, position)
+    if text[position] in "\"'" and not re.match(r"\"(?:[^\"\\\n]|\\[^\n])*\"|'(?:[^'\\\n]|\\[^\n])*'", text[position:]):
+        return _explain_quote(text, position)
+    if text.startswith("~>", position):
+        return SyntaxMistake("the semantic pipe ~> is not built yet", Span(position, position + 2), hint="until it is, |> and where do the filtering")
+    if text[position] in ";\n#":
+        return _unfinished(text[:position].rstrip(), complaint)
+    expected = _expected(complaint)
+    if "COMPARE" in expected:
+        return SyntaxMistake("a comparison (== != < <= > >= contains), and or or is expected here", span, hint=WHERE_FORM)
+    if expected & {"AND", "OR", "RPAR"}:
+        return SyntaxMistake("the condition was complete; and, or or |> is expected here", span, hint=WHERE_FORM)
+    return SyntaxMistake("a column or a value is expected here", span, hint=WHERE_FORM)
+
+
+def _unfinished(before: str, complaint: UnexpectedInput) -> SyntaxMistake:
+    if "RPAR" in _expected(complaint):
+        return SyntaxMistake("a parenthesis of this condition is not closed", _last_word(before), hint=WHERE_FORM)
+    return SyntaxMistake("the condition ends too early", _last_word(before), hint=WHERE_FORM)
+
+
+def _explain_quote(text: str, position: int) -> SyntaxMistake:
+    line_end = text.find("\n", position)
+    end = line_end if line_end >= 0 else len(text)
+    quote = text[position]
+    if re.match(r"\"(?:[^\"\\\n]|\\[^\n])*\"|'(?:[^'\\\n]|\\[^\n])*'", text[position:]):
+        return SyntaxMistake("a string cannot stand here", _word_at(text, position), hint="a pipeline begins with a command, or with one string and a pipe")
+    return SyntaxMistake(f"the string that begins here has no closing {quote}", Span(position, end), hint=f'inside a string, write \\{quote} for the quote itself')
+
+
+def _expected(complaint: UnexpectedInput) -> set[str]:
+    return set(getattr(complaint, "accepts", None) or getattr(complaint, "expected", None) or getattr(complaint, "allowed", None) or ())
+
+
+def _skip_blank(text: str, position: int) -> int:
+    """A PIPE token may begin with the blanks before it; point at its first visible character."""
+    visible = re.compile(r"\s*(?=\|)").match(text, position)
+    return visible.end() if visible else min(position, len(text))
+
+
+def _word_at(text: str, position: int) -> Span:
+    """From here to the next blank, at least one character if there is one."""
+    match = re.compile(r"[^\s]?[^\s|;]*").match(text, position)
+    return Span(position, match.end() if match else position)
+
+
+def _last_word(before: str) -> Span:
+    match = re.search(r"\S*$", before)
+    return Span(match.start() if match else len(before), len(before))

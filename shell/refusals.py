@@ -1,0 +1,74 @@
+"""A refusal of the synthesizer, and a command that was stopped, as errors that point at the text.
+
+What was understood of the stage is underlined, the rest is not: the gap shows which word is the trouble.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from shell.errors import STATUS_FAILED, ShellError, nearest_names, underline
+from shell.syntax import Command, Span
+
+if TYPE_CHECKING:
+    from jit_synth import CommandStopped, Refusal
+
+_PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|\w")       # Get-TopTasks: Get, Top, Tasks
+
+
+class RefusedCommand(ShellError):
+    """The synthesizer declined: nothing was installed, nothing ran."""
+
+    def __init__(self, message: str, span: Span, marks: tuple[Span, ...], understood: str, *, nearest: Iterable[str], hint: str) -> None:
+        super().__init__(message, span, nearest=nearest, hint=hint, status=STATUS_FAILED)
+        self.marks, self.understood = marks, understood
+
+    def render(self, text: str) -> str:
+        """The report; carets stand under what was understood."""
+        lines = [f"folk: {self.message}"]
+        if self.marks:
+            stage_line, _ = underline(text, self.span)
+            line_start = text.rfind("\n", 0, self.span.start) + 1
+            shown = text[line_start:].split("\n", 1)[0]
+            if stage_line.strip() == shown.strip():       # not a cut excerpt: the marks' columns are the text's
+                carets = [" "] * len(shown)
+                for mark in self.marks:
+                    carets[mark.start - line_start:mark.end - line_start] = "^" * (mark.end - mark.start)
+                lines += [stage_line, "  " + "".join(carets).rstrip()]
+            else:
+                lines += underline(text, self.span)
+        else:
+            lines.append(underline(text, self.span)[0])
+        lines.append(f"  understood: {self.understood or 'nothing of it'}")
+        if self.nearest:
+            lines.append(f"  nearest: {', '.join(self.nearest)}")
+        if self.hint:
+            lines.append(f"  {self.hint}")
+        return "".join(line + "\n" for line in lines)
+
+
+def refused(refusal: Refusal, stage: Command, text: str, known: Iterable[str]) -> RefusedCommand:
+    """The error that reports a refusal at its stage; names of this shell are added to the nearest ones."""
+    understood = [refusal.understood] if isinstance(refusal.understood, str) else list(refusal.understood)
+    nearest = dict.fromkeys((*refusal.nearest, *nearest_names(stage.name, known)))
+    return RefusedCommand(f"{stage.name}: {refusal.message} [{refusal.kind.name}]", stage.span, _marks(understood, stage, text),
+                          ", ".join(part for part in understood if part), nearest=nearest, hint=refusal.hint)
+
+
+def stopped(stop: CommandStopped, stage: Command) -> ShellError:
+    """A command that ran out of fuel, memory or time, or trapped."""
+    return ShellError(f"{stage.name} was stopped: {stop}", stage.name_span)
+
+
+def _marks(understood: Iterable[str], stage: Command, text: str) -> tuple[Span, ...]:
+    """The places in the stage of the words that `understood` speaks of; a plural matches its singular."""
+    words = {_stem(word) for phrase in understood for word in _PARTS.findall(phrase)}
+    found = (Span(match.start(), match.end()) for match in _PARTS.finditer(text, stage.span.start, stage.span.end))
+    return tuple(span for span in found if _stem(text[span.start:span.end]) in words)
+
+
+def _stem(word: str) -> str:
+    folded = word.casefold()
+    return folded[:-1] if len(folded) > 3 and folded.endswith("s") else folded
