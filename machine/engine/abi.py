@@ -29,7 +29,7 @@ UC_PROT_READ, UC_PROT_WRITE, UC_PROT_EXEC, UC_PROT_ALL = 1, 2, 4, 7
 UC_HOOK_INTR = 1 << 0
 UC_HOOK_INSN = 1 << 1
 UC_HOOK_INSN_INVALID = 1 << 14
-UC_X86_REG_EFLAGS = 25
+UC_X86_REG_EFLAGS, UC_X86_REG_FPCW, UC_X86_REG_MXCSR = 25, 246, 249
 UC_X86_INS_IN, UC_X86_INS_OUT = 218, 500
 UC_X86_INS_SYSCALL, UC_X86_INS_CPUID = 699, 113
 UC_X86_INS_RDTSC, UC_X86_INS_RDTSCP = 608, 609
@@ -71,6 +71,7 @@ ENV_HFLAGS = 176
 ENV_HFLAGS2 = 180
 ENV_SEGS = 184               # 6 x 24 bytes, order ES CS SS DS FS GS: u32 selector, u64 base @8, u32 limit @16, u32 flags @20
 ENV_SEG_SIZE = 24
+SEGMENT_LIMIT = 16           # offset of the limit inside a segment
 ENV_LDT, ENV_TR, ENV_GDT, ENV_IDT = 328, 352, 376, 400
 ENV_CR = 424                 # 5 x u64
 ENV_EFER = 592
@@ -79,6 +80,9 @@ ENV_OLD_EXCEPTION = 5496     # i32: the contributory exception being delivered, 
 ENV_VM_VMCB = 5504           # u64: guest-physical address of the VMCB
 ENV_END_RESET = 5568         # the vCPU's own registers end here; what follows is shared configuration
 ENV_FEATURES = 5632          # u64 words: CPUID feature words, what the translator accepts
+
+# --- MemoryRegion -------------------------------------------------------------------------------------------------------------
+REGION_PERMS = 136           # u32: UC_PROT_*
 
 VMCB_INT_VECTOR = 100        # vmcb.control.int_vector
 
@@ -171,6 +175,8 @@ def open_engine(lib: ctypes.CDLL) -> int:
     lib.uc_ctl(handle, c_int(UC_CTL_CPU_MODEL_SET), c_int(UC_CPU_X86_HASWELL))
     value = c_uint64()
     error = lib.uc_ctl(handle, c_int(UC_CTL_USE_EXITS_ON), c_int(1)) or lib.uc_reg_read(handle, c_int(UC_X86_REG_EFLAGS), ctypes.byref(value))
+    for register, reset in ((UC_X86_REG_FPCW, 0x0040), (UC_X86_REG_MXCSR, 0x1F80)):   # SDM vol. 3A table 10-1; Unicorn leaves both 0
+        error = error or lib.uc_reg_write(handle, c_int(register), ctypes.byref(c_uint64(reset)))
     if error:  # the register read is what makes the engine initialize itself
         raise EngineError(f"unicorn cannot be initialized: {lib.uc_strerror(error).decode()}")
     return handle.value

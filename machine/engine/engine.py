@@ -21,6 +21,7 @@ from machine.engine.vcpu import Activity, Vcpu
 from machine.errors import EngineError
 from machine.memory import PHYSICAL_LIMIT, GuestMemory
 
+TRANSLATOR_LIMIT = 1 << 52                 # what a page-table entry can hold
 VMCB_ADDRESS = PHYSICAL_LIMIT              # a page no guest can name: beyond the physical address width that CPUID reports
 
 
@@ -134,11 +135,11 @@ class Engine:
         if self._old_exception.value == abi.DOUBLE_FAULT:
             vcpu.activity = Activity.SHUTDOWN
             return RunExit(Reason.SHUTDOWN, retired)
-        if error and error != abi.UC_ERR_WRITE_PROT:     # a store to ROM is dropped and the guest goes on
+        if error == abi.UC_ERR_WRITE_PROT:               # a store to ROM is dropped and the guest goes on
+            self._memory.rom_writes += 1
+        elif error:
             name = abi.UC_ERR_NAMES.get(error, f"error {error}")
             raise EngineError(f"vCPU {cpu} at RIP 0x{self._eip.value:x}: {name}")
-        if error:
-            self._memory.rom_writes += 1
         if self._halted.value:
             vcpu.activity = Activity.HALTED
             return RunExit(Reason.HALT, retired)
@@ -266,8 +267,9 @@ class Engine:
             rights = abi.UC_PROT_ALL if mapping.writable else abi.UC_PROT_READ | abi.UC_PROT_EXEC
             self._check(self._lib.uc_mem_map_ptr(self._uc, mapping.base, mapping.length, rights, mapping.host), f"map 0x{mapping.base:x}")
             cursor = mapping.base + mapping.length
-        if cursor < PHYSICAL_LIMIT:
-            self._map_hole(cursor, PHYSICAL_LIMIT - cursor, mmio)
+        self._map_hole(cursor, PHYSICAL_LIMIT - cursor, mmio)
+        beyond = VMCB_ADDRESS + 4096          # page tables can name what CPUID says is not there
+        self._map_hole(beyond, TRANSLATOR_LIMIT - beyond, mmio)
 
     def _map_hole(self, base: int, length: int, mmio: AddressSpace) -> None:
         read, write = mmio.read, mmio.write
@@ -287,6 +289,10 @@ class Engine:
         callbacks = abi.MMIO_READ_CALLBACK(on_read), abi.MMIO_WRITE_CALLBACK(on_write)
         self._keep.extend(callbacks)
         self._check(self._lib.uc_mmio_map(self._uc, base, length, callbacks[0], None, callbacks[1], None), f"map the hole at 0x{base:x}")
+        # Unicorn gives devices no right to be executed, and stops at a jump into one. A PC reads what the bus answers: all ones, hence #UD.
+        rights = c_uint32.from_address(self._lib.find_memory_mapping_x86_64(self._uc, base) + abi.REGION_PERMS)
+        assert rights.value == abi.UC_PROT_READ | abi.UC_PROT_WRITE
+        rights.value = abi.UC_PROT_ALL
 
     def _vmcb(self) -> int:
         """Maps the hidden page from which the CPU takes interrupt vectors, and returns its host address."""

@@ -11,13 +11,14 @@ import struct
 from typing import TYPE_CHECKING
 
 from machine.engine import abi
+from machine.engine.cpuid import SIGNATURE
 
 if TYPE_CHECKING:
     from machine.engine.engine import Engine
     from machine.loaders.entry import EntryState
 
 CR0_AT_RESET = 0x60000010                     # CD, NW, ET
-SEGMENT_REAL_CODE, SEGMENT_REAL_DATA = 0x9B00, 0x9300
+SEGMENT_REAL_CODE, SEGMENT_LDT, SEGMENT_BUSY_TSS = 0x9B00, 0x8200, 0x8B00
 
 
 class Activity(enum.Enum):
@@ -164,8 +165,9 @@ class Vcpu:
 
     def _load_reset_vector(self) -> None:
         """SDM vol. 3A table 10-1: CS base 0xFFFF0000, IP 0xFFF0, EDX the processor's signature."""
-        from machine.engine.cpuid import SIGNATURE
         self._write_segment(abi.R_CS, 0xF000, 0xFFFF0000, 0xFFFF, SEGMENT_REAL_CODE)
+        for table, flags in ((abi.ENV_GDT, 0), (abi.ENV_IDT, 0), (abi.ENV_LDT, SEGMENT_LDT), (abi.ENV_TR, SEGMENT_BUSY_TSS)):
+            self._write_segment_at(table, 0, 0, 0xFFFF, flags)
         self._write64(abi.ENV_EIP, 0xFFF0)
         self._write64(abi.ENV_CR, CR0_AT_RESET)
         self.write_register(2, SIGNATURE)

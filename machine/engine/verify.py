@@ -74,6 +74,9 @@ def _behaviour(lib: ctypes.CDLL, uc: int, cpu: int) -> None:
     ram[0x3000 + abi.VMCB_INT_VECTOR] = _PROBE_VECTOR
     lib.uc_mem_map_ptr(uc, 0, 0x3000, abi.UC_PROT_ALL, base)
     lib.uc_mem_map_ptr(uc, 0x10000, 0x1000, abi.UC_PROT_READ, base + 0x3000)
+    for address, rights in ((0, abi.UC_PROT_ALL), (0x10000, abi.UC_PROT_READ)):
+        if c_uint32.from_address(lib.find_memory_mapping_x86_64(uc, address) + abi.REGION_PERMS).value != rights:
+            raise _fail("MemoryRegion.perms")
     deliver = abi.address_of(lib, "x86_cpu_do_interrupt_x86_64")
     page = stubs.CodePage()
     handle = ctypes.c_size_t()
@@ -83,6 +86,7 @@ def _behaviour(lib: ctypes.CDLL, uc: int, cpu: int) -> None:
     c_int.from_address(uc + abi.UC_MODE).value = abi.UC_MODE_64
     c_uint64.from_address(env + abi.ENV_VM_VMCB).value = 0x10000
     c_uint64.from_address(env + abi.ENV_REGS + 8 * 4).value = 0x2F00
+    c_uint32.from_address(env + abi.ENV_IDT + abi.SEGMENT_LIMIT).value = 0x3FF
     requests = c_uint32.from_address(cpu + abi.CPU_INTERRUPT_REQUEST)
     requests.value = abi.CPU_INTERRUPT_VIRQ
     error = lib.uc_emu_start(uc, 0x1000, 0, 0, 1000)
@@ -96,7 +100,7 @@ def _behaviour(lib: ctypes.CDLL, uc: int, cpu: int) -> None:
         "CPUState.halted": c_uint32.from_address(cpu + abi.CPU_HALTED).value == 1,
         "CPUX86State.eip": c_uint64.from_address(env + abi.ENV_EIP).value == 0x1000 + len(_PROGRAM),
         "CPUX86State.old_exception": c_int32.from_address(env + abi.ENV_OLD_EXCEPTION).value == -1,
-        "uc_struct.emu_counter": c_uint64.from_address(uc + abi.UC_EMU_COUNTER).value == 18,
+        "uc_struct.emu_counter": c_uint64.from_address(uc + abi.UC_EMU_COUNTER).value == 17,
     }
     for name, holds in checks.items():
         if not holds:

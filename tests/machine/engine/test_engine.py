@@ -1,0 +1,344 @@
+"""The processors: what the engine delivers natively, checked from inside a guest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from machine.engine.engine import Reason
+from machine.engine.vcpu import Activity
+from machine.errors import EngineError
+from tests.machine.engine.bench_guest import USER_CODE, USER_DATA, Guest, assemble
+
+SPIN = "again: inc qword ptr [0x3000]; jmp again"
+
+
+@pytest.fixture(params=[True, False], ids=["counted", "free"])
+def guest(request: pytest.FixtureRequest) -> Iterator[Guest]:
+    made = Guest(counted=request.param, cpus=2)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def counted() -> Iterator[Guest]:
+    made = Guest(counted=True, cpus=2)
+    yield made
+    made.close()
+
+
+# --- exceptions ------------------------------------------------------------------------------------------------------------------------
+def test_many_contributory_exceptions_in_a_row_are_each_delivered(guest: Guest) -> None:
+    guest.handler(13, "inc qword ptr [0x3000]; add rsp, 8; add qword ptr [rsp], 3; iretq")
+    guest.load("mov rcx, 50; mov rbx, 0x8000000000000000; fault: mov rax, [rbx]; dec rcx; jnz fault; hlt")
+    assert guest.run(1_000_000).reason is Reason.HALT
+    assert guest.u64(0x3000) == 50
+
+
+def test_page_fault_reports_its_address_and_error_code(guest: Guest) -> None:
+    guest.handler(14, "pop qword ptr [0x3008]; mov rax, cr2; mov [0x3000], rax; hlt")
+    guest.load("mov rax, 0x8000001234; mov byte ptr [rax], 1; hlt")
+    assert guest.run(1_000_000).reason is Reason.HALT
+    assert (guest.u64(0x3000), guest.u64(0x3008)) == (0x8000001234, 2)      # SDM vol. 3A 4.7: a write, not present
+
+
+def test_executing_a_no_execute_page_faults(guest: Guest) -> None:
+    guest.handler(14, "pop qword ptr [0x3008]; hlt")
+    guest.load("mov rax, 0x400000; jmp rax")
+    guest.run(1_000_000)
+    assert guest.u64(0x3008) == 0x11
+
+
+def test_invalid_opcode_is_delivered_and_resumed_behind_it(guest: Guest) -> None:
+    guest.handler(6, "inc qword ptr [0x3000]; add qword ptr [rsp], 2; iretq")
+    guest.load("ud2; ud2; ud2; hlt")
+    assert guest.run(1_000_000).reason is Reason.HALT
+    assert guest.u64(0x3000) == 3
+
+
+def test_divide_error_breakpoint_and_software_interrupt(guest: Guest) -> None:
+    for vector in (3, 0x80):
+        guest.handler(vector, f"inc qword ptr [0x{0x3000 + 8 * vector:x}]; iretq")
+    guest.handler(0, "inc qword ptr [0x3000]; add qword ptr [rsp], 3; iretq")
+    guest.load("int3; int 0x80; int 0x80; xor rdx, rdx; xor rcx, rcx; div rcx; hlt")
+    assert guest.run(1_000_000).reason is Reason.HALT
+    assert [guest.u64(0x3000 + 8 * vector) for vector in (0, 3, 0x80)] == [1, 1, 2]
+
+
+def test_triple_fault_shuts_the_processor_down(guest: Guest) -> None:
+    guest.load("lidt [0x3F00]; ud2")
+    assert guest.run(1_000_000).reason is Reason.SHUTDOWN
+    assert guest.engine.vcpus[0].activity is Activity.SHUTDOWN
+    assert not guest.engine.vcpus[0].runnable
+
+
+def test_jump_into_a_hole_is_an_invalid_opcode(guest: Guest) -> None:
+    guest.handler(6, "mov rax, [rsp]; mov [0x3000], rax; hlt")
+    guest.load("mov rax, 0xB0000000; jmp rax")
+    guest.memory.write(0x9000 + 0x2000 + 0x1000 * 2 + 8 * 384, (0xB0000087).to_bytes(8, "little"))     # executable there
+    assert guest.run(1_000_000).reason is Reason.HALT
+    assert guest.u64(0x3000) == 0xB0000000
+
+
+# --- rings -----------------------------------------------------------------------------------------------------------------------------
+ENTER_USER = f"""
+    mov ecx, 0xC0000080; rdmsr; or eax, 1; wrmsr
+    mov ecx, 0xC0000081; xor eax, eax; mov edx, 0x00180008; wrmsr
+    mov ecx, 0xC0000082; mov eax, 0x30000; xor edx, edx; wrmsr
+    mov ecx, 0xC0000084; mov eax, 0x200; wrmsr
+    push {USER_DATA}; push 0x2F00; push 0x202; push {USER_CODE}; push 0x40000; iretq
+"""
+
+
+def test_syscall_changes_rings_and_sysret_goes_back(guest: Guest) -> None:
+    guest.memory.write(0x30000, assemble("mov [0x3000], rcx; mov [0x3008], r11; pushfq; pop qword ptr [0x3010]; mov ax, cs; mov [0x3018], ax; "
+                                         "mov ax, ss; mov [0x3020], ax; mov [0x3028], rdi; test rdi, rdi; jz leave; hlt; leave: rex64 sysret", 0x30000))
+    guest.memory.write(0x40000, assemble("xor edi, edi; syscall; mov edi, 1; syscall", 0x40000))
+    guest.handler(6, "hlt")
+    guest.load(ENTER_USER)
+    assert guest.run(1_000_000).reason is Reason.HALT
+    assert guest.u64(0x3000) == 0x40000 + len(assemble("xor edi, edi; syscall; mov edi, 1; syscall"))
+    assert guest.u64(0x3008) & 0x200, "R11 holds the flags with IF"
+    assert not guest.u64(0x3010) & 0x200, "FMASK cleared IF"
+    assert (guest.u64(0x3018), guest.u64(0x3020), guest.u64(0x3028)) == (0x08, 0x10, 1)
+
+
+def test_syscall_without_sce_is_an_invalid_opcode(guest: Guest) -> None:
+    guest.handler(6, "inc qword ptr [0x3000]; hlt")
+    guest.load("mov ecx, 0xC0000080; rdmsr; and eax, 0xFFFFFFFE; wrmsr; syscall; hlt")
+    assert guest.run(1_000_000).reason is Reason.HALT
+    assert guest.u64(0x3000) == 1
+
+
+def test_privileged_instruction_in_ring_3_faults_onto_the_ring_0_stack(guest: Guest) -> None:
+    guest.handler(13, "mov [0x3000], rsp; hlt")
+    guest.memory.write(0x40000, assemble("hlt", 0x40000))
+    guest.load(ENTER_USER)
+    assert guest.run(1_000_000).reason is Reason.HALT
+    assert guest.u64(0x3000) == 0x4000 - 48                     # TSS.RSP0 less SS, RSP, RFLAGS, CS, RIP, error code
+
+
+# --- interrupts ------------------------------------------------------------------------------------------------------------------------
+def test_an_offered_interrupt_waits_for_sti(guest: Guest) -> None:
+    vcpu = guest.engine.vcpus[0]
+    guest.handler(0x41, "mov rax, [0x3000]; mov [0x3008], rax; hlt")
+    guest.load("inc qword ptr [0x3000]; inc qword ptr [0x3000]; sti; nop; inc qword ptr [0x3000]; hlt")
+    vcpu.post(0x41)
+    assert vcpu.taken() is None
+    assert guest.run(1_000_000).reason is Reason.HALT
+    assert guest.u64(0x3008) == 2                               # the instruction after STI ran, the one behind it did not
+    assert (vcpu.taken(), vcpu.taken(), vcpu.delivered) == (0x41, None, 1)
+
+
+def test_halt_wakes_by_interrupt_only_with_if_set(guest: Guest) -> None:
+    vcpu = guest.engine.vcpus[0]
+    guest.handler(0x41, "inc qword ptr [0x3000]; iretq")
+    guest.load("cli; hlt; inc qword ptr [0x3008]; hlt")
+    assert guest.run(1_000_000).reason is Reason.HALT
+    vcpu.post(0x41)
+    assert not vcpu.runnable
+    guest.load("sti; hlt; inc qword ptr [0x3008]; hlt")
+    vcpu.withdraw()
+    assert guest.run(1_000_000).reason is Reason.HALT
+    assert not vcpu.runnable
+    vcpu.post(0x41)
+    assert vcpu.runnable
+    assert guest.run(1_000_000).reason is Reason.HALT
+    assert (guest.u64(0x3000), guest.u64(0x3008)) == (1, 1)
+
+
+def test_nmi_ignores_if_and_wakes_a_halt(guest: Guest) -> None:
+    guest.handler(2, "inc qword ptr [0x3000]; iretq")
+    guest.load("cli; hlt; inc qword ptr [0x3008]; hlt")
+    guest.run(1_000_000)
+    guest.engine.vcpus[0].nmi()
+    assert guest.engine.vcpus[0].runnable
+    assert guest.run(1_000_000).reason is Reason.HALT
+    assert (guest.u64(0x3000), guest.u64(0x3008)) == (1, 1)
+
+
+def test_an_interrupt_raised_by_a_port_access_is_taken_soon(guest: Guest) -> None:
+    """A device that interrupts from within an access is served at the next block, not at the end of the slice."""
+    guest.handler(0x41, "mov rax, [0x3000]; mov [0x3008], rax; cli; hlt")
+    guest.load("sti; out 0x80, al; jmp next; next: " + SPIN)
+    write = guest.ports.write
+
+    def interrupting(port: int, size: int, value: int) -> None:
+        write(port, size, value)
+        guest.engine.vcpus[0].post(0x41)
+    guest.ports.write = interrupting  # type: ignore[method-assign]
+    guest.engine.close()
+    guest.engine = type(guest.engine)(guest.memory, guest.ports, guest.mmio, 1, guest.engine.counted, None, lambda: 1)
+    guest.load("sti; out 0x80, al; jmp next; next: " + SPIN)
+    assert guest.run(10_000_000, slices=1).reason is Reason.HALT
+    assert guest.u64(0x3008) <= 2
+
+
+# --- several processors ----------------------------------------------------------------------------------------------------------------
+def test_registers_stay_apart(guest: Guest) -> None:
+    guest.load("mov rbx, 1; mov rdi, 0x3000; lock inc qword ptr [rdi]; hlt", cpu=0)
+    guest.load("mov rbx, 2; mov rdi, 0x3000; lock inc qword ptr [rdi]; hlt", cpu=1, address=0x18000)
+    guest.engine.vcpus[1].activity = Activity.ACTIVE
+    assert guest.run(cpu=0, budget=1_000_000).reason is guest.run(cpu=1, budget=1_000_000).reason is Reason.HALT
+    assert [vcpu.regs[3] for vcpu in guest.engine.vcpus] == [1, 2]
+    assert guest.u64(0x3000) == 2
+
+
+def test_locked_increments_of_two_processors_add_up(counted: Guest) -> None:
+    loop = "mov rcx, 5000; again: lock inc qword ptr [0x3000]; dec rcx; jnz again; hlt"
+    counted.load(loop, cpu=0)
+    counted.load(loop, cpu=1, address=0x18000)
+    counted.engine.vcpus[1].activity = Activity.ACTIVE
+    while any(vcpu.activity is Activity.ACTIVE for vcpu in counted.engine.vcpus):
+        for cpu, vcpu in enumerate(counted.engine.vcpus):
+            if vcpu.activity is Activity.ACTIVE:
+                counted.engine.run(cpu, 97)
+    assert counted.u64(0x3000) == 10_000
+
+
+def test_init_and_sipi_start_a_processor_in_real_mode(guest: Guest) -> None:
+    second = guest.engine.vcpus[1]
+    assert second.activity is Activity.WAIT_FOR_SIPI and not second.runnable
+    guest.memory.write(0x2000, assemble("mov ax, cs; mov ds, ax; mov word ptr [0x10], ax; hlt", 0, 16))
+    second.init()
+    second.startup(0x02)
+    assert second.activity is Activity.ACTIVE
+    assert guest.run(cpu=1, budget=1_000_000).reason is Reason.HALT
+    assert guest.memory.read(0x2010, 2) == b"\x00\x02"
+    second.startup(0x03)
+    assert second.activity is Activity.HALTED, "a SIPI to a running processor is ignored"
+
+
+def test_init_resets_a_running_processor(guest: Guest) -> None:
+    guest.load("mov rbx, 77; hlt", cpu=1)
+    guest.engine.vcpus[1].activity = Activity.ACTIVE
+    guest.run(cpu=1, budget=1_000_000)
+    guest.engine.vcpus[1].init()
+    assert guest.engine.vcpus[1].regs[3] == 0
+    assert guest.engine.vcpus[1].activity is Activity.WAIT_FOR_SIPI
+
+
+# --- slices ----------------------------------------------------------------------------------------------------------------------------
+def test_counted_slices_count_exactly_and_end_at_a_block(counted: Guest) -> None:
+    counted.load(SPIN)
+    counts = [counted.engine.run(0, 1000).retired for _ in range(10)]
+    assert all(1000 <= count <= 1003 for count in counts)
+    assert sum(counts) == 3 + 2 * counted.u64(0x3000)           # the prologue, then two instructions a turn
+
+
+def test_a_free_slice_ends_by_itself() -> None:
+    guest = Guest(counted=False)
+    guest.load(SPIN)
+    assert guest.engine.run(0, 200_000).reason is Reason.BUDGET
+    assert guest.u64(0x3000) > 0
+    guest.close()
+
+
+def test_retired_counts_through_interrupts_and_repeated_strings(counted: Guest) -> None:
+    counted.handler(0x80, "iretq")
+    counted.load("int 0x80; mov edi, 0x3000; mov ecx, 64; xor eax, eax; rep stosb; hlt")
+    result = counted.run(1_000_000)
+    assert result.reason is Reason.HALT
+    first = result.retired
+    counted.load("int 0x80; mov edi, 0x3000; mov ecx, 64; xor eax, eax; rep stosb; hlt")
+    assert counted.run(1_000_000).retired == first
+
+
+def test_an_exception_of_a_device_ends_the_run_and_reaches_the_caller(guest: Guest) -> None:
+    guest.ports.answers = None  # type: ignore[assignment]      # any read now raises AttributeError
+    guest.load("in al, 0x60; jmp next; next: " + SPIN)
+    with pytest.raises(AttributeError):
+        guest.run(1_000_000_000, slices=1)
+
+
+# --- memory ----------------------------------------------------------------------------------------------------------------------------
+def test_a_host_write_replaces_translated_code(guest: Guest) -> None:
+    guest.load("call 0x50000; call 0x50000; hlt")
+    guest.memory.write(0x50000, assemble("inc qword ptr [0x3000]; out 0x80, al; ret", 0x50000))
+    guest.run(1_000_000)
+    guest.memory.write(0x50000, assemble("inc qword ptr [0x3008]; out 0x80, al; ret", 0x50000))
+    guest.load("call 0x50000; call 0x50000; hlt")
+    guest.run(1_000_000)
+    assert (guest.u64(0x3000), guest.u64(0x3008)) == (2, 2)
+
+
+def test_a_guest_may_modify_its_own_code(guest: Guest) -> None:
+    guest.load("lea rbx, [rip + patch]; mov byte ptr [rbx + 1], 9; jmp patch; patch: mov al, 1; mov [0x3000], al; hlt")
+    guest.run(1_000_000)
+    assert guest.memory.read(0x3000, 1) == b"\x09"
+
+
+def test_stores_to_rom_are_dropped_and_counted() -> None:
+    guest = Guest(roms=((0xFFFF0000, b"\x5a" * 0x10000),))
+    guest.load("mov rax, 0xFFFF1000; mov rbx, [rax]; mov qword ptr [rax], 0; mov rcx, [rax]; mov [0x3000], rcx; hlt")
+    assert guest.run(1_000_000).reason is Reason.HALT
+    assert guest.u64(0x3000) == 0x5A5A5A5A5A5A5A5A
+    assert guest.memory.rom_writes == 1
+    guest.close()
+
+
+def test_mmio_of_every_size_reaches_the_bus(guest: Guest) -> None:
+    guest.load("mov rax, 0xFED00000; mov bl, [rax]; mov bx, [rax+2]; mov ebx, [rax+4]; mov rbx, [rax+8]; mov [rax], bl; mov [rax+2], bx; "
+               "mov [rax+4], ebx; mov [rax+8], rbx; hlt")
+    assert guest.run(1_000_000).reason is Reason.HALT
+    base = 0xFED00000
+    assert guest.mmio.reads == [(base, 1), (base + 2, 2), (base + 4, 4), (base + 8, 4), (base + 12, 4)]
+    assert [access[:2] for access in guest.mmio.writes] == guest.mmio.reads
+
+
+def test_physical_addresses_beyond_the_map_read_ones(guest: Guest) -> None:
+    guest.memory.write(0x9000 + 0x2000 + 8 * 5, ((1 << 45) | 0x87 | 1 << 63).to_bytes(8, "little"))
+    guest.handler(14, "mov qword ptr [0x3000], 14; hlt")
+    guest.load("mov eax, 0xA00000; mov rbx, [rax]; mov [0x3000], rbx; hlt")
+    assert guest.run(1_000_000).reason is Reason.HALT
+    assert guest.u64(0x3000) in ((1 << 64) - 1, 14)             # all ones, or a reserved-bit fault
+
+
+# --- identification and time -------------------------------------------------------------------------------------------------------------
+def test_cpuid_is_ours_and_differs_by_processor(guest: Guest) -> None:
+    text = "xor eax, eax; cpuid; mov [0x3000], ebx; mov [0x3004], edx; mov [0x3008], ecx; mov eax, 1; cpuid; shr ebx, 24; mov [0x3010], rbx; hlt"
+    for cpu in (0, 1):
+        guest.load(text, cpu=cpu)
+        guest.engine.vcpus[cpu].activity = Activity.ACTIVE
+        guest.run(cpu=cpu, budget=1_000_000)
+        assert guest.memory.read(0x3000, 12) == b"FolkeringVPC"
+        assert guest.u64(0x3010) == cpu
+
+
+def test_rdtsc_is_answered_by_the_machine_when_it_must_be_virtual() -> None:
+    guest = Guest(counted=True, rdtsc=lambda: 0x1_2345_6789)
+    guest.load("rdtsc; shl rdx, 32; or rax, rdx; mov [0x3000], rax; rdtscp; shl rdx, 32; or rax, rdx; mov [0x3008], rax; mov [0x3010], rcx; hlt")
+    guest.run()
+    assert guest.u64(0x3000) == guest.u64(0x3008) == 0x1_2345_6789
+    guest.close()
+
+
+def test_arithmetic_survives_slices(counted: Guest) -> None:
+    """Lazy flags cross a slice's end: the same sum whatever the slices are."""
+    text = "mov rcx, 1000; xor rax, rax; again: add rax, rcx; adc rax, 0; dec rcx; jnz again; mov [0x3000], rax; hlt"
+    sums = set()
+    for budget in (1, 7, 1000, 100_000):
+        counted.load(text)
+        while counted.engine.run(0, budget).reason is Reason.BUDGET:
+            pass
+        sums.add(counted.u64(0x3000))
+    assert len(sums) == 1
+
+
+def test_the_engine_names_another_wheel(monkeypatch: pytest.MonkeyPatch) -> None:
+    from machine.engine import abi
+    monkeypatch.setattr(abi, "SUPPORTED_VERSION", (9, 9, 9))
+    abi.load.cache_clear()
+    with pytest.raises(EngineError, match="needs exactly 9.9.9"):
+        abi.load()
+    abi.load.cache_clear()
+
+
+def test_verification_names_the_check_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    from machine.engine import abi, verify
+    monkeypatch.setattr(abi, "ENV_OLD_EXCEPTION", abi.ENV_OLD_EXCEPTION - 8)
+    with pytest.raises(EngineError, match="old_exception"):
+        verify.wheel.__wrapped__(abi.load())
+
+

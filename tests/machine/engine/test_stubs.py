@@ -1,0 +1,52 @@
+"""The native stubs are the bytes that their listings assemble to."""
+
+from __future__ import annotations
+
+import keystone
+import pytest
+
+from machine.engine import abi, stubs
+
+FAR = 0x1122334455667788          # any number that needs all 64 bits
+
+
+def assemble(listing: str, **values: int) -> bytes:
+    names = {"cpu": FAR, "do_interrupt": FAR + 1, "env": FAR + 2, "read_eflags": FAR + 3, "write_eflags": FAR + 4, "update_hflags": FAR + 5,
+             "raise_exception": FAR + 6, "emu_stop": FAR + 7, "original": FAR + 8, **values}
+    text = "\n".join(line.split("#")[0] for line in listing.splitlines()).format(**names)
+    code, _count = keystone.Ks(keystone.KS_ARCH_X86, keystone.KS_MODE_64).asm(text)
+    return bytes(code)
+
+
+def test_exception_stub() -> None:
+    assert stubs.exception(FAR, FAR + 1) == assemble(stubs.EXCEPTION_LISTING)
+
+
+def test_invalid_opcode_stub() -> None:
+    assert stubs.invalid_opcode(FAR, FAR + 1) == assemble(stubs.INVALID_OPCODE_LISTING)
+
+
+def test_syscall_stub() -> None:
+    segment = abi.ENV_SEGS
+    listing = assemble(
+        stubs.SYSCALL_LISTING, efer=abi.ENV_EFER, eip=abi.ENV_EIP, rcx=abi.ENV_REGS + 8, r11=abi.ENV_REGS + 88, fmask=abi.ENV_FMASK,
+        hflags=abi.ENV_HFLAGS, star_47_32=abi.ENV_STAR + 4, cs=segment + abi.R_CS * abi.ENV_SEG_SIZE, ss=segment + abi.R_SS * abi.ENV_SEG_SIZE,
+        lstar=abi.ENV_LSTAR, cstar=abi.ENV_CSTAR, cs64=abi.HF_CS64_MASK)
+    assert stubs.syscall(FAR + 2, FAR + 3, FAR + 4, FAR + 5, FAR + 6) == listing
+
+
+def test_region_stub() -> None:
+    high_base, high_end, high_region, low_end, low_region = FAR + 10, FAR + 11, FAR + 12, 0xA0000, FAR + 13
+    listing = assemble(stubs.REGION_LISTING, high_base=high_base, high_end=high_end, high_region=high_region, low_end=low_end, low_region=low_region)
+    assert stubs.region(high_base, high_end, high_region, low_end, low_region, FAR + 8) == listing
+
+
+def test_slice_timer_stub() -> None:
+    assert stubs.slice_timer(FAR + 7) == assemble(stubs.TIMER_LISTING)
+
+
+def test_a_code_page_refuses_more_than_fits() -> None:
+    page = stubs.CodePage()
+    page.add(bytes(4000))
+    with pytest.raises(AssertionError, match="outgrew"):
+        page.add(bytes(200))
