@@ -148,8 +148,7 @@ def load() -> ctypes.CDLL:
     lib.uc_emu_stop.argtypes = [c_void_p]
     lib.uc_mem_map_ptr.argtypes = [c_void_p, c_uint64, c_size_t, c_uint32, c_void_p]
     lib.uc_mmio_map.argtypes = [c_void_p, c_uint64, c_size_t, c_void_p, c_void_p, c_void_p, c_void_p]
-    lib.uc_hook_add.argtypes = None  # variadic
-    lib.uc_ctl.argtypes = None       # variadic
+    # uc_hook_add and uc_ctl are variadic: they stay without argument types, and callers wrap what they pass
     for name, (restype, argtypes) in INTERNAL_FUNCTIONS.items():
         try:
             function = getattr(lib, name)

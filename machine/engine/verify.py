@@ -68,8 +68,8 @@ def _behaviour(lib: ctypes.CDLL, uc: int, cpu: int) -> None:
     anchor = ctypes.c_char.from_buffer(ram)
     base = ctypes.addressof(anchor)
     ram[0x1000 : 0x1000 + len(_PROGRAM)] = _PROGRAM
-    for vector, (address, code) in _HANDLERS.items():
-        ram[address : address + len(code) // 2] = bytes.fromhex(code)
+    for vector, (address, handler) in _HANDLERS.items():
+        ram[address : address + len(handler) // 2] = bytes.fromhex(handler)
         ram[vector * 4 : vector * 4 + 4] = address.to_bytes(4, "little")
     ram[0x3000 + abi.VMCB_INT_VECTOR] = _PROBE_VECTOR
     lib.uc_mem_map_ptr(uc, 0, 0x3000, abi.UC_PROT_ALL, base)
