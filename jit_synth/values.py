@@ -213,4 +213,9 @@ def _shown(cell: object) -> str:
     return text if len(text) <= 40 else text[:37] + "..."
 
 
-_CHECKS = {Kind.TEXT: _text, Kind.BOOLEAN: _boolean, Kind.REAL: _real, Kind.RATIO: _real}
+def _whole(cell: object) -> int:
+    """Sizes and durations: an average has a fraction of a byte or nanosecond, which nobody measured."""
+    return _integer(round(cell) if isinstance(cell, float) and cell - cell == 0.0 else cell)
+
+
+_CHECKS = {Kind.TEXT: _text, Kind.BOOLEAN: _boolean, Kind.REAL: _real, Kind.RATIO: _real, Kind.SIZE: _whole, Kind.DURATION: _whole}
