@@ -128,7 +128,7 @@ STEPS: dict[str, type[Step]] = {step.__name__: step for step in (Read, Upstream,
 
 COMPARISONS = {"equal": "=", "not-equal": "≠", "above": ">", "below": "<", "at-least": "≥", "at-most": "≤", "contains": "contains"}
 CELLS = frozenset({"column", "share", "proportion", "complement", "per-second", "length"})
-AGGREGATES = frozenset({"count", "distinct", "sum", "mean", "minimum", "maximum", "median", "range", "deviation", "proportion", "only"})
+AGGREGATES = frozenset({"count", "distinct", "sum", "mean", "minimum", "maximum", "median", "range", "deviation", "proportion"})
 GROUPED = frozenset({"count", "sum", "mean", "minimum", "maximum"})
 STYLES = frozenset({"dashboard", "table", "list", "csv", "json", "markdown"})
 
