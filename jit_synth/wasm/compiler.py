@@ -14,6 +14,7 @@ assignments, `while`, `if`, `return`, `break`, calls, and:
     wide(i32) narrow(i64) real(i64)      i64.extend_i32_u, i32.wrap_i64, f64.convert_i64_s
     whole(f64) sqrt(f64) magnitude(f64)  i64.trunc_f64_s (traps if it does not fit), f64.sqrt, f64.abs
     put("literal")                       calls put_text(address, length) with the literal in the module's data
+    at("literal") cell("literal")        its address, i32; its address and length as a text cell, i64
     heap                                 the one global, i32: where free memory begins
 
 Only functions that `run` reaches are in the module.
@@ -48,6 +49,7 @@ INTRINSICS: dict[str, tuple[tuple[str, ...], str, bytes]] = {
     "grow": (("i32",), "i32", b"\x40\x00"), "pages": ((), "i32", b"\x3f\x00"), "trap": ((), "", b"\x00"),
     "wide": (("i32",), "i64", b"\xad"), "narrow": (("i64",), "i32", b"\xa7"), "real": (("i64",), "f64", b"\xb9"),
     "whole": (("f64",), "i64", b"\xb0"), "sqrt": (("f64",), "f64", b"\x9f"), "magnitude": (("f64",), "f64", b"\x99")}
+LITERALS = {"put": "", "at": "i32", "cell": "i64"}
 INDEX = {"i32": 0, "i64": 1, "f64": 2}
 BLOCK, LOOP, IF, ELSE, END, BR, BR_IF, RETURN, CALL, DROP = 0x02, 0x03, 0x04, 0x05, 0x0B, 0x0C, 0x0D, 0x0F, 0x10, 0x1A
 LOCAL_GET, LOCAL_SET, GLOBAL_GET, GLOBAL_SET, I32_EQZ, F64_NEG = 0x20, 0x21, 0x23, 0x24, 0x45, 0x9A
@@ -174,7 +176,7 @@ class _Function:
                     self.code.append(RETURN)
             case ast.Break():
                 self.code.append(BR)
-                self.code += unsigned(self.depth - self.loops[-1])
+                self.code += unsigned(self.depth - self.loops[-1] - 1)
             case _:
                 raise CompileError(f"no such statement: {ast.unparse(node)}")
 
@@ -283,9 +285,12 @@ class _Function:
             kind = self.type_of(arguments[0]) or self.type_of(arguments[1]) or "i32"
             self.operate(UNSIGNED[name], arguments[0], arguments[1], kind)
             return "i32" if name in ("ltu", "geu") else kind
-        if name == "put":
+        if name in LITERALS:
             assert isinstance(arguments[0], ast.Constant)
             address, length = self.compiler.literal(str(arguments[0].value))
+            if name != "put":
+                self.constant(address if name == "at" else address | length << 32, LITERALS[name])
+                return LITERALS[name]
             name, arguments = "put_text", [ast.Constant(address), ast.Constant(length)]
         parameters, result = self.signatures(name)
         if len(parameters) != len(arguments):
@@ -328,6 +333,6 @@ class _Function:
                     return "i32"
                 if name in UNSIGNED:
                     return self.type_of(arguments[0]) or self.type_of(arguments[1])
-                return "" if name == "put" else self.signatures(name)[1]
+                return LITERALS[name] if name in LITERALS else self.signatures(name)[1]
             case _:
                 raise CompileError(f"no such expression: {ast.unparse(node)}")
