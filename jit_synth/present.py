@@ -94,9 +94,10 @@ def real(number: float, decimals: int) -> str:
     if number - number != 0.0:
         raise CommandStopped(StopKind.NOT_FINITE)
     sign, magnitude, exponent = ("-" if number < 0.0 else ""), abs(number), 0
-    while magnitude >= REAL_LIMIT:
-        magnitude /= 10.0
-        exponent += 1
+    if magnitude >= REAL_LIMIT:
+        while magnitude >= 10.0:
+            magnitude /= 10.0
+            exponent += 1
     scale = 10 ** decimals
     if magnitude >= 1e12:                                # so that the scaled number stays exact in 64 bits
         whole, fraction = int(magnitude), 0
@@ -216,11 +217,11 @@ def _aligned(kind: Type, rows: Sequence[Row], drawn: int | None) -> str:
     widths = [max([len(title(column.name)), *(len(row[index]) for row in written)]) for index, column in enumerate(columns)]
 
     def line(cells: Sequence[str]) -> str:
-        return "".join(f"{cell:{'>' if is_numeric(column.kind) else '<'}{width}}  " for cell, column, width in zip(cells, columns, widths, strict=True))
+        return "  ".join(f"{cell:{'>' if is_numeric(column.kind) else '<'}{width}}" for cell, column, width in zip(cells, columns, widths, strict=True))
 
     lines = [line([title(column.name) for column in columns])]
     for row, cells in zip(rows, written, strict=True):
-        lines.append(line(cells) + ("" if drawn is None else bar(_float(row[drawn]))))
+        lines.append(line(cells) + ("" if drawn is None else "  " + bar(_float(row[drawn]))))
     return _lines(lines if rows else [*lines, NO_ROWS])
 
 

@@ -186,9 +186,10 @@ def put_real(x: f64, decimals: i32):
         put_byte(45)
     x = magnitude(x)
     exponent = 0
-    while x >= 1e15:
-        x = x / 10.0
-        exponent += 1
+    if x >= 1e15:
+        while x >= 10.0:
+            x = x / 10.0
+            exponent += 1
     scale = wide(1)
     i = decimals
     while i:
