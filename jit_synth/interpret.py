@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from math import sqrt
 
-from jit_synth.plan import Aggregate, Cell, Distinct, Fold, Format, Group, Keep, Map, Order, Plan, Read, Reverse, Slice, Split, Step, Upstream
+from jit_synth.plan import Aggregate, Cell, Distinct, Fold, Format, Group, Keep, Map, Only, Order, Plan, Read, Reverse, Slice, Split, Step, Upstream
 from jit_synth.present import fraction, present
 from jit_synth.refusals import CommandStopped, StopKind
 from jit_synth.values import LARGEST_INTEGER, REAL_KINDS, SMALLEST_INTEGER, Row, Type
@@ -48,6 +48,10 @@ def interpret_step(step: Step, before: Type | None, after: Type, rows: Rows, sou
             return sources[source]
         case Upstream():
             return upstream
+        case Only():
+            if not rows:
+                raise CommandStopped(StopKind.NO_ROWS)
+            return rows[:1]
         case Keep(column=column, comparison=comparison, constant=constant):
             holds = _COMPARISONS[comparison]
             return [row for row in rows if holds(row[column], constant)]

@@ -57,6 +57,11 @@ class Slice:
 
 
 @dataclass(frozen=True, slots=True)
+class Only:
+    """The one row of a source that has no other, as a record."""
+
+
+@dataclass(frozen=True, slots=True)
 class Reverse:
     """The rows, last one first."""
 
@@ -123,8 +128,8 @@ class Format:
     style: str
 
 
-Step = Read | Upstream | Keep | Order | Slice | Reverse | Distinct | Map | Fold | Group | Split | Format
-STEPS: dict[str, type[Step]] = {step.__name__: step for step in (Read, Upstream, Keep, Order, Slice, Reverse, Distinct, Map, Fold, Group, Split, Format)}
+Step = Read | Upstream | Only | Keep | Order | Slice | Reverse | Distinct | Map | Fold | Group | Split | Format
+STEPS: dict[str, type[Step]] = {step.__name__: step for step in (Read, Upstream, Only, Keep, Order, Slice, Reverse, Distinct, Map, Fold, Group, Split, Format)}
 
 COMPARISONS = {"equal": "=", "not-equal": "≠", "above": ">", "below": "<", "at-least": "≥", "at-most": "≤", "contains": "contains"}
 CELLS = frozenset({"column", "share", "proportion", "complement", "per-second", "length"})
@@ -179,6 +184,9 @@ def step_type(step: Step, before: Type | None, plan: Plan) -> Type:
         raise PlanError("the plan does not begin with its input")
     width = len(before.columns)
     match step:
+        case Only():
+            _require(before.shape is Shape.TABLE, step)
+            return Type(Shape.RECORD, before.columns)
         case Keep(column=column, comparison=comparison):
             _require(column < width and comparison in COMPARISONS, step)
         case Order(column=column):
@@ -226,6 +234,8 @@ def describe(step: Step, before: Type | None) -> str:
             return f"sort by {names[column]}, {'largest' if descending else 'smallest'} first"
         case Slice(part=part, count=count):
             return f"{part} {count}"
+        case Only():
+            return "its one row"
         case Reverse():
             return "reverse"
         case Distinct():

@@ -11,7 +11,7 @@ from functools import cache
 
 from jit_synth.abi import CELL, HEADER, READ_SIGNATURE, STREAM_READ, STREAM_WRITE, WRITE_SIGNATURE, source_import
 from jit_synth.interpret import WHOLE_MEANS, fold_ascii
-from jit_synth.plan import Aggregate, Cell, Distinct, Fold, Format, Group, Keep, Map, Order, Plan, Read, Reverse, Slice, Split, Step, Upstream
+from jit_synth.plan import Aggregate, Cell, Distinct, Fold, Format, Group, Keep, Map, Only, Order, Plan, Read, Reverse, Slice, Split, Step, Upstream
 from jit_synth.values import REAL_KINDS, Shape, Type
 from kernel.telemetry import Kind
 
@@ -97,6 +97,8 @@ class _Lowering:
                 self.read(source_import(source))
             case Upstream():
                 self.read(STREAM_READ)
+            case Only():
+                self.add("if rows == 0:", "    no_rows()", "rows = 1")
             case Keep():
                 self.keep(f"if {self.holds(step, before)}:", stride)
             case Order(column=column, descending=descending):
