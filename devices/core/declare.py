@@ -6,6 +6,7 @@ Nothing here runs when a guest touches a register; `dispatch.py` turns declarati
 from __future__ import annotations
 
 import enum
+import itertools
 from dataclasses import dataclass, field
 
 WIDTHS = (1, 2, 4, 8)                      # bytes a register can have
@@ -150,7 +151,7 @@ class Register:
     @property
     def writable(self) -> bool:
         """Whether a write leads here."""
-        return self.mask(*WRITABLE) != 0
+        return self.access is RSVD or self.mask(*WRITABLE) != 0
 
     def title(self, index: int) -> str:
         """Its name, with the index if it is one of many."""
@@ -245,7 +246,6 @@ def places(layout: Layout) -> list[Place]:
     """
     found: dict[int, Place] = {}
     for register in layout.registers:
-        register.check()
         for index in range(register.count):
             offset = register.offset + index * register.stride
             if offset + register.width > layout.length:
@@ -260,7 +260,7 @@ def places(layout: Layout) -> list[Place]:
                     raise RegisterError(f"{layout.name}: {register.title(index)} and {place.name} cannot be told apart at {offset:#x}")
                 candidates.append((register, index))
     result = sorted(found.values(), key=lambda place: place.offset)
-    for place, following in zip(result, result[1:], strict=False):
+    for place, following in itertools.pairwise(result):
         if place.offset + place.width > following.offset:
             raise RegisterError(f"{layout.name}: {place.name} and {following.name} overlap")
     for place in result:

@@ -65,8 +65,7 @@ class Compiler:
                 self._check_register(register)
                 for index in range(register.count):
                     self._register(register, index)
-            for place in places(layout):
-                table.append(self._place(layout, place))
+            table += [self._place(layout, place) for place in places(layout)]
         bound = [f"    {name} = {expression}" for name, expression in sorted(self._bound.items())]
         head = ["def bind(chip, state, log, touched):", "    note, unmodelled, name = log.note, log.unmodelled, chip.name"]
         self.source = "\n".join([*head, *bound, *self._lines, "    return {", *(f"        {line}" for line in table), "    }", ""])
@@ -90,6 +89,7 @@ class Compiler:
                     raise RegisterError(f"{self._chip.__name__}.{name} is a hook for no register")
 
     def _check_register(self, register: Register) -> None:
+        register.check()
         what = f"{self._chip.__name__}.{register.name}"
         stored = self._keeps(register)
         if register.when and not callable(getattr(self._chip, register.when, None)):
@@ -133,10 +133,9 @@ class Compiler:
     def _reading(self, register: Register, index: int, tag: str, slot: str) -> None:
         call = f"({index})" if register.array else "()"
         stored = self._keeps(register)
+        raw = slot if stored else f"{register.reset:#x}"
         if self._has("peek_", register):
             raw = self._hook("peek_", register) + call
-        else:
-            raw = slot if stored else f"{register.reset:#x}"
         value = self._hook("read_", register) + call if self._has("read_", register) else raw
         self._emit(f"def raw_{tag}():", f"    return {raw}")
         hidden = register.mask(WO)
