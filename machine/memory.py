@@ -123,6 +123,10 @@ class GuestMemory:
         """Whether the whole range is RAM in one piece."""
         return any(mapping.writable and mapping.base <= address and address + length <= mapping.base + mapping.length for mapping in self._order)
 
+    def is_mapped(self, address: int, length: int) -> bool:
+        """Whether the whole range is RAM or ROM in one piece."""
+        return any(mapping.base <= address and address + length <= mapping.base + mapping.length for mapping in self._order)
+
     def _store(self, mapping: Mapping, offset: int, data: bytes) -> None:
         if not mapping.writable:
             self.rom_writes += 1

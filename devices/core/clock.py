@@ -17,6 +17,11 @@ PICOSECONDS = 1_000                       # in a nanosecond
 BURST = 4096                              # most deadlines that one `run_due` runs: an action that re-arms itself in the past cannot hang the host
 
 
+def host_time() -> int:
+    """The host's monotonic clock, ns from an arbitrary start: for limits that a user sets in seconds of their own time."""
+    return time.monotonic_ns()
+
+
 def wall_time() -> int:
     """The host's calendar time, ns since 1970-01-01 UTC: what a real-time clock is set to at power-on."""
     return time.time_ns()
@@ -53,17 +58,25 @@ class InstructionTime:
     """Virtual time that passes by retired instructions alone: the same run, bit for bit, on every host. Advanced by the engine.
 
     Args:
-        picoseconds: what one retired instruction lasts; 250 makes a processor of 4 GHz that retires one a cycle.
+        picoseconds: what one retired instruction lasts; 8000 makes a processor that retires 125 million a second.
         start: ns at which time begins.
+
+    Attributes:
+        in_slice: asked how many instructions of the slice under way are retired already, so that a loop that polls a timer sees time pass.
     """
 
-    def __init__(self, picoseconds: int = 250, start: int = 0) -> None:
+    def __init__(self, picoseconds: int = 8000, start: int = 0) -> None:
         self.picoseconds = picoseconds
+        self.in_slice: Callable[[], int] = lambda: 0
         self._elapsed = start * PICOSECONDS
 
     def now(self) -> int:
         """Nanoseconds since power-on."""
-        return self._elapsed // PICOSECONDS
+        return (self._elapsed + self.in_slice() * self.picoseconds) // PICOSECONDS
+
+    def instructions_until(self, when: int) -> int:
+        """How many more instructions must retire until `now` is `when` ns; 0 if it is past."""
+        return max(0, -(-(when * PICOSECONDS - self._elapsed) // self.picoseconds) - self.in_slice())
 
     def retire(self, instructions: int) -> None:
         """The engine retired so many instructions."""

@@ -115,6 +115,14 @@ TIMER_LISTING = """
     jmp rax
 """
 
+READ_TSC_LISTING = """
+    rdtsc                       # uint64_t read(void): the host's own counter, which free-running guests see
+    shl rdx, 32
+    or rax, rdx
+    ret
+"""
+READ_TSC = bytes.fromhex("0f31" "48c1e220" "4809d0" "c3")
+
 
 def _imm64(value: int) -> bytes:
     return struct.pack("<Q", value)

@@ -45,6 +45,10 @@ def test_slice_timer_stub() -> None:
     assert stubs.slice_timer(FAR + 7) == assemble(stubs.TIMER_LISTING)
 
 
+def test_read_tsc_stub() -> None:
+    assert assemble(stubs.READ_TSC_LISTING) == stubs.READ_TSC
+
+
 def test_a_code_page_refuses_more_than_fits() -> None:
     page = stubs.CodePage()
     page.add(bytes(4000))

@@ -1,0 +1,103 @@
+"""What a machine starts with: a Linux kernel placed in memory, or a firmware that runs from the reset vector.
+
+Each way of booting names the ROMs that must be on the board, the files that its fw_cfg offers, and puts itself into memory again at every reset.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from machine.loaders.files import read_file
+from machine.memory import GIB, MIB
+
+if TYPE_CHECKING:
+    from machine.board import Board
+    from machine.loaders.entry import EntryState
+
+MAX_KERNEL, MAX_INITRD, MAX_FIRMWARE = 256 * MIB, 2 * GIB, 64 * MIB
+DIRECT_TABLES = 0xF0000             # ACPI tables of a boot without firmware: the BIOS area, where there is RAM and nobody looks for free memory
+
+
+class Boot(Protocol):
+    """One way to start."""
+
+    def roms(self) -> tuple[tuple[int, bytes], ...]:
+        """(base, image) of each ROM."""
+
+    def files(self) -> dict[str, bytes]:
+        """What fw_cfg offers beside what the board itself puts there."""
+
+    def prepare(self, board: Board) -> EntryState:
+        """Fill memory, and say where the boot processor starts. Called after each reset."""
+
+
+@dataclass(frozen=True, slots=True)
+class Linux:
+    """A bzImage with an optional initrd and a command line."""
+
+    kernel: bytes
+    initrd: bytes = b""
+    append: str = ""
+
+    @classmethod
+    def from_files(cls, kernel: str | Path, initrd: str | Path | None = None, append: str = "") -> Linux:
+        """Read and check the files. Raises LoadError."""
+        from machine.loaders.bzimage import Kernel
+
+        image = read_file(kernel, "kernel", MAX_KERNEL)
+        Kernel.parse(image)
+        return cls(image, read_file(initrd, "initrd", MAX_INITRD) if initrd is not None else b"", append)
+
+    def roms(self) -> tuple[tuple[int, bytes], ...]:
+        """None: nothing runs before the kernel."""
+        return ()
+
+    def files(self) -> dict[str, bytes]:
+        """None."""
+        return {}
+
+    def prepare(self, board: Board) -> EntryState:
+        """Place ACPI tables, kernel, initrd and command line."""
+        from machine.acpi.placement import place
+        from machine.loaders.bzimage import load
+
+        tables = place(board.acpi_tables(), DIRECT_TABLES)
+        board.memory.write(DIRECT_TABLES, tables.data)
+        return load(board.memory, self.kernel, self.initrd, self.append, tables.rsdp, board.memory.regions())
+
+
+@dataclass(frozen=True, slots=True)
+class Firmware:
+    """A ROM image that starts at the reset vector, and files for it in fw_cfg."""
+
+    image: bytes
+    extra: dict[str, bytes] = field(default_factory=dict)
+
+    @classmethod
+    def from_file(cls, path: str | Path, extra: dict[str, bytes] | None = None) -> Firmware:
+        """Read and check an image. Raises LoadError."""
+        from machine.loaders.firmware import as_rom
+
+        image = read_file(path, "firmware", MAX_FIRMWARE)
+        as_rom(image)
+        return cls(image, extra or {})
+
+    def roms(self) -> tuple[tuple[int, bytes], ...]:
+        """The image at the top of 4 GiB."""
+        from machine.loaders.firmware import as_rom
+
+        return (as_rom(self.image),)
+
+    def files(self) -> dict[str, bytes]:
+        """What was given."""
+        return dict(self.extra)
+
+    def prepare(self, board: Board) -> EntryState:
+        """Copy the image's end below 1 MiB; the processor starts as reset leaves it."""
+        from machine.loaders.entry import ResetVector
+        from machine.loaders.firmware import low_copy
+
+        board.memory.write(*low_copy(self.image))
+        return ResetVector()

@@ -1,0 +1,311 @@
+"""A whole PC: board, engine and clock, and the loop that gives the processors their turns.
+
+Between two slices everything else happens, on the one thread that there is: due deadlines run, host input reaches the chips, and whoever drives
+the machine (a kernel in Python, a test) is served. Virtual time comes from the host's clock or from counted instructions (DESIGN.md section 3).
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import select
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from devices.core.bus import Bus
+from devices.core.clock import HostTime, InstructionTime, VirtualClock, host_time
+from devices.core.log import AccessLog
+from devices.core.reset import ResetKind
+from machine.board import Board
+from machine.engine.engine import Engine, Reason
+from machine.engine.tsc import host_tsc_hz
+from machine.errors import MachineError
+from machine.hardware import HardwarePort
+from machine.memory import MIB, PHYSICAL_LIMIT, GuestMemory
+from machine.outcome import ExitReason, Outcome
+from machine.stats import Stats
+
+if TYPE_CHECKING:
+    from machine.boot import Boot
+
+SHARED_SLICE = 1_000_000            # ns: a turn while other processors want one too
+LONE_SLICE = 5_000_000              # ns: a turn while no other does; host input waits so long at most
+POLL_INTERVAL = 2_000_000           # ns of host time between two looks at host input while a guest is busy
+LONGEST_SLEEP = 3600.0              # s
+PORTS = 0x10000
+MAX_CPUS = 64
+VIRTUAL_TSC_HZ = 1_000_000_000      # the time-stamp counter of an instruction clock counts its nanoseconds
+HOST, INSTRUCTIONS = "host", "instructions"
+
+
+class HostInput(Protocol):
+    """Something of the host's that the guest hears of: a terminal, a socket."""
+
+    def fileno(self) -> int | None:
+        """What to wait on, None once nothing more can come."""
+
+    def pump(self) -> bool:
+        """Move what is there towards the chip. True if some is left that the chip has no room for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """What to build.
+
+    Attributes:
+        memory: bytes of RAM.
+        cpus: vCPUs, 1..64.
+        clock: "host" for people, "instructions" for runs that repeat bit for bit.
+        schedule_seed: permutes the order of the vCPUs reproducibly; None is round robin.
+        strict: an access to a register field that a chip's model leaves out is an error.
+        reboot: a guest's reset starts it over; otherwise it ends the run.
+    """
+
+    memory: int = 256 * MIB
+    cpus: int = 1
+    clock: str = HOST
+    schedule_seed: int | None = None
+    strict: bool = False
+    reboot: bool = True
+
+
+class Machine:
+    """A PC, powered on and halted before its first instruction.
+
+    Attributes:
+        hardware: what a kernel in Python drives.
+        inputs: host input to serve between slices.
+        flush: called between slices, so that output leaves in pieces and not in bytes.
+        log: what the guest did that no chip makes sense of.
+
+    Raises:
+        MachineError: it cannot be built so.
+    """
+
+    def __init__(self, boot: Boot, configuration: Configuration | None = None) -> None:
+        self.configuration = configuration = configuration or Configuration()
+        if not 1 <= configuration.cpus <= MAX_CPUS:
+            raise MachineError(f"{configuration.cpus} CPUs: 1 to {MAX_CPUS} are possible")
+        if configuration.clock not in (HOST, INSTRUCTIONS):
+            raise MachineError(f"clock {configuration.clock!r}: choose {HOST} or {INSTRUCTIONS}")
+        self._boot = boot
+        self.memory = GuestMemory(configuration.memory, boot.roms())
+        self.time: HostTime | InstructionTime = HostTime() if configuration.clock == HOST else InstructionTime()
+        self.clock = VirtualClock(self.time)
+        self.log = AccessLog(strict=configuration.strict, where=self._where)
+        self.ports = Bus("port", PORTS, self.log)
+        self.mmio = Bus("mmio", 1 << 64, self.log)
+        counted = configuration.clock == INSTRUCTIONS
+        rdtsc = self.clock.now if counted else None
+        self.engine = Engine(self.memory, self.ports, self.mmio, configuration.cpus, counted, rdtsc, self._tsc_hz)
+        if isinstance(self.time, InstructionTime):
+            self.time.in_slice = self.engine.retired_in_slice
+        self.board = Board(self.memory, self.ports, self.mmio, self.clock, self.engine, self.log, boot.files())
+        self.board.on_power_off = lambda: self._end(Outcome(ExitReason.POWER_OFF))
+        self.board.on_debug_exit = lambda value: self._end(Outcome(ExitReason.DEBUG_EXIT, value))
+        self.board.on_reset = self._reset_requested
+        self.clock.on_earlier = self._deadline_set
+        self.stats = Stats(configuration.cpus)
+        self.inputs: list[HostInput] = []
+        self.flush: list[Callable[[], None]] = []
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_read, False)
+        os.set_blocking(self._wake_write, False)
+        self.hardware = HardwarePort(self.ports, self.mmio, self.memory, self.wake)
+        self._random = None if configuration.schedule_seed is None else random.Random(configuration.schedule_seed)
+        self._order = list(range(configuration.cpus))
+        self._turn = 0
+        self._slice_end = 0
+        self._polled = 0
+        self._asleep = False
+        self._woken = False
+        self._ended: Outcome | None = None
+        self._pending_reset: ResetKind | None = None
+        self._start()
+
+    # --- for whoever drives it -------------------------------------------------------------------------------------------------------
+    def run(self, until: Callable[[], bool] | None = None, service: Callable[[], None] | None = None, timeout: float | None = None) -> Outcome:
+        """Run until the guest ends, `until` is true between two slices, or `timeout` seconds of host time have passed.
+
+        Args:
+            until: what the caller waits for.
+            service: called between slices: a kernel's own loop.
+            timeout: seconds; None for no limit.
+        """
+        deadline = None if timeout is None else host_time() + int(timeout * 1e9)
+        self._ended = None
+        started = host_time()
+        try:
+            while True:
+                self.clock.run_due()
+                if service is not None:
+                    service()
+                self._serve_inputs()
+                if self._pending_reset is not None:
+                    self._reset()
+                if until is not None and self._ended is None and until():
+                    self._ended = Outcome(ExitReason.CONDITION)
+                if self._ended is not None:
+                    return self._ended
+                if deadline is not None and host_time() >= deadline:
+                    return Outcome(ExitReason.TIMEOUT, detail=f"{timeout:g} s")
+                cpu = self._next()
+                if cpu is None:
+                    self._idle(deadline, has_service=service is not None)
+                else:
+                    self._slice(cpu)
+                for flush in self.flush:
+                    flush()
+        finally:
+            for flush in self.flush:
+                flush()
+            self.stats.wall_ns += host_time() - started
+
+    def stop(self) -> None:
+        """End `run` soon, as a user's wish; from any thread, or a signal handler."""
+        self._end(Outcome(ExitReason.STOPPED))
+        self.wake()
+
+    def wake(self) -> None:
+        """End an idle wait or the slice under way; from any thread."""
+        self._woken = True
+        if self._asleep:
+            try:
+                os.write(self._wake_write, b"w")
+            except BlockingIOError:
+                pass                        # it is full of wake-ups that nobody has read yet
+        elif self.engine.running:
+            self.engine.interrupt()
+
+    def close(self) -> None:
+        """Free the engine and the wake-up pipe."""
+        self.engine.close()
+        for end in (self._wake_read, self._wake_write):
+            os.close(end)
+
+    # --- turns -----------------------------------------------------------------------------------------------------------------------
+    def _next(self) -> int | None:
+        """Whose turn it is: a vCPU that another one has just interrupted, or the next in order that has something to run."""
+        vcpus = self.engine.vcpus
+        kicked = self.engine.take_kick()
+        if kicked is not None and vcpus[kicked].runnable:
+            return kicked
+        count = len(vcpus)
+        for step in range(1, count + 1):
+            turn = self._turn + step
+            if turn % count == 0 and self._random is not None:
+                self._random.shuffle(self._order)
+            cpu = self._order[turn % count]
+            if vcpus[cpu].runnable:
+                self._turn = turn % count
+                return cpu
+        return None
+
+    def _slice(self, cpu: int) -> None:
+        engine, now = self.engine, self.clock.now()
+        others = any(vcpu.runnable for vcpu in engine.vcpus if vcpu.index != cpu)
+        end = now + (SHARED_SLICE if others else LONE_SLICE)
+        due = self.clock.next_deadline()
+        if due is not None and due < end:
+            end = max(due, now + 1)
+        self._slice_end = end
+        source = self.time
+        if isinstance(source, InstructionTime):
+            result = engine.run(cpu, source.instructions_until(end))
+            source.retire(result.retired)
+            self.stats.retired += result.retired
+        else:
+            result = engine.run(cpu, end - now)
+        self.stats.slices += 1
+        self.board.lapics[cpu].poll()
+        if result.reason is Reason.SHUTDOWN:
+            self._shut_down(cpu)
+
+    def _shut_down(self, cpu: int) -> None:
+        """SDM vol. 3A 6.15: shutdown is a special cycle, to which the board answers with a reset."""
+        self.stats.triple_faults += 1
+        if self.configuration.reboot:
+            self._pending_reset = ResetKind.HARD
+        else:
+            self._ended = Outcome(ExitReason.SHUTDOWN, detail=f"vCPU {cpu} at RIP {self.engine.vcpus[cpu].rip:#x}")
+
+    def _deadline_set(self, when: int) -> None:
+        """A chip set the earliest deadline: the slice under way must not run past it."""
+        if self.engine.running and when < self._slice_end:
+            self._slice_end = when
+            self.engine.shorten(max(when - self.clock.now(), 1))
+
+    # --- waiting ---------------------------------------------------------------------------------------------------------------------
+    def _idle(self, deadline: int | None, has_service: bool) -> None:
+        """No processor has anything to run: let time pass until something happens."""
+        due = self.clock.next_deadline()
+        if isinstance(self.time, InstructionTime) and due is not None:
+            self.stats.idle_ns += max(0, due - self.time.now())
+            self.time.skip_to(due)
+            return
+        readers = [one for one in (source.fileno() for source in self.inputs) if one is not None]
+        if due is None and not readers and not has_service:
+            self._ended = Outcome(ExitReason.DEAD, detail="every processor is halted and nothing can wake one")
+            return
+        before = self.clock.now()
+        wait = LONGEST_SLEEP if due is None else max(0.0, (due - before) / 1e9)
+        if deadline is not None:
+            wait = min(wait, max(0.0, (deadline - host_time()) / 1e9))
+        self._asleep = True
+        if self._woken or any(source.pump() for source in self.inputs):
+            wait = 0.0
+        self._woken = False
+        ready, _, _ = select.select([self._wake_read, *readers], [], [], wait)
+        self._asleep = False
+        if self._wake_read in ready:
+            os.read(self._wake_read, 4096)
+        self._polled = 0
+        self.stats.idle_ns += self.clock.now() - before
+
+    def _serve_inputs(self) -> None:
+        """Host input, at most every `POLL_INTERVAL`."""
+        if not self.inputs:
+            return
+        now = host_time()
+        if now - self._polled < POLL_INTERVAL:
+            return
+        self._polled = now
+        for source in self.inputs:
+            source.pump()
+
+    # --- starting and ending -----------------------------------------------------------------------------------------------------------
+    def _start(self) -> None:
+        self._boot.prepare(self.board).apply(self.engine.vcpus[0])
+
+    def _reset_requested(self, kind: ResetKind) -> None:
+        self._pending_reset = kind
+        self.engine.interrupt()
+
+    def _reset(self) -> None:
+        """Everything starts over, memory aside: what the boot puts there is put there again."""
+        kind, self._pending_reset = self._pending_reset, None
+        assert kind is not None
+        self.stats.resets += 1
+        if not self.configuration.reboot and self._ended is None:
+            self._ended = Outcome(ExitReason.RESET, detail=kind.value)
+            return
+        if kind is not ResetKind.INIT or not self._boot.roms():
+            self.board.reset()
+        for vcpu in self.engine.vcpus:
+            vcpu.init()
+        if kind is not ResetKind.INIT or not self._boot.roms():
+            self._start()
+
+    def _end(self, outcome: Outcome) -> None:
+        if self._ended is None:
+            self._ended = outcome
+        if self.engine.running:
+            self.engine.interrupt()
+
+    def _tsc_hz(self) -> int:
+        return VIRTUAL_TSC_HZ if self.configuration.clock == INSTRUCTIONS else host_tsc_hz()
+
+    def _where(self) -> str:
+        vcpu = self.engine.vcpus[self.engine.current]
+        return f"cpu {vcpu.index} rip {vcpu.rip:#x}"

@@ -1,0 +1,174 @@
+"""`folkering.py run`: build a machine as the command line says, connect it to the host, run it, and say how it ended.
+
+Exit codes: 0 power-off or `--exit-on` seen, 2v+1 for v written to port 0xF4, 3 triple fault or reset with --no-reboot, 124 timeout, 130 left by the user.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from devices.backends.terminal import Recorder, Terminal
+from devices.core.log import UnmodelledAccess
+from machine.boot import Firmware, Linux
+from machine.errors import EngineError, MachineError
+from machine.machine import HOST, Configuration, Machine
+from machine.memory import MIB
+from machine.outcome import ExitReason, Outcome
+from machine.stats import report
+
+if TYPE_CHECKING:
+    from machine.boot import Boot
+
+WATCHED = 4096                       # bytes of output in which `--exit-on` is looked for, beside what has just come
+TIMEOUT_CODE, LEFT_CODE, RESET_CODE, FAILED_CODE = 124, 130, 3, 1
+STDIO, NONE = "stdio", "none"
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """The options of `run`, parsed. Memory in MiB, timeout in seconds of host time."""
+
+    kernel: str | None = None
+    initrd: str | None = None
+    append: str = ""
+    firmware: str | None = None
+    cpus: int = 1
+    memory: int = 256
+    clock: str = HOST
+    schedule_seed: int | None = None
+    serial: str = STDIO
+    debugcon: str | None = None
+    exit_on: str | None = None
+    timeout: float | None = None
+    stats: str | None = None
+    strict: bool = False
+    no_reboot: bool = False
+
+
+class OutputWatch:
+    """Looks for a pattern in what a serial line has said, also across the pieces it comes in."""
+
+    def __init__(self, pattern: str) -> None:
+        self._pattern = re.compile(pattern.encode())
+        self._tail = b""
+        self.found = False
+
+    def __call__(self, data: bytes) -> None:
+        text = self._tail + data
+        self.found = self.found or self._pattern.search(text) is not None
+        self._tail = text[-WATCHED:]
+
+
+def run(options: RunOptions) -> int:
+    """Run a machine to its end. Returns the exit code.
+
+    Raises:
+        MachineError: a file or value that cannot be used, in one line.
+    """
+    watch = _watch(options.exit_on)
+    machine = Machine(_boot(options), Configuration(options.memory * MIB, options.cpus, options.clock, options.schedule_seed, options.strict,
+                                                    not options.no_reboot))
+    try:
+        serial = _serial(options, machine)
+        serial.watch = watch
+        machine.board.serial_out = serial.write
+        machine.flush.append(serial.flush)
+        debug = _recorder(options.debugcon, "debug console")
+        machine.board.debug_out = debug.write
+        machine.flush.append(debug.flush)
+        failure, outcome = None, Outcome(ExitReason.STOPPED)
+        try:
+            if isinstance(serial, Terminal):
+                serial.make_raw()
+            outcome = machine.run(until=(lambda: watch.found) if watch is not None else None, timeout=options.timeout)
+        except KeyboardInterrupt:
+            pass
+        except (UnmodelledAccess, EngineError) as trouble:            # --strict, or the engine met what it cannot do
+            failure = str(trouble)
+        finally:
+            if isinstance(serial, Terminal):
+                serial.restore()
+        figures = report(machine, outcome)
+        if failure is not None:
+            figures.update(exit_reason="failed", exit_detail=failure)
+        _write_stats(options.stats, figures)
+        _tell(outcome, failure, machine, options)
+        return FAILED_CODE if failure is not None else exit_code(outcome)
+    finally:
+        machine.close()
+
+
+def exit_code(outcome: Outcome) -> int:
+    """What the process ends with."""
+    match outcome.reason:
+        case ExitReason.POWER_OFF | ExitReason.CONDITION:
+            return 0
+        case ExitReason.DEBUG_EXIT:
+            return (2 * outcome.value + 1) & 0xFF
+        case ExitReason.RESET | ExitReason.SHUTDOWN:
+            return RESET_CODE
+        case ExitReason.TIMEOUT:
+            return TIMEOUT_CODE
+        case ExitReason.STOPPED:
+            return LEFT_CODE
+        case ExitReason.DEAD:
+            return FAILED_CODE
+
+
+def _boot(options: RunOptions) -> Boot:
+    if options.kernel is not None:
+        return Linux.from_files(options.kernel, options.initrd, options.append)
+    assert options.firmware is not None
+    return Firmware.from_file(options.firmware)
+
+
+def _watch(pattern: str | None) -> OutputWatch | None:
+    if pattern is None:
+        return None
+    try:
+        return OutputWatch(pattern)
+    except re.error as error:
+        raise MachineError(f"--exit-on {pattern!r} is no regular expression: {error}") from None
+
+
+def _serial(options: RunOptions, machine: Machine) -> Terminal | Recorder:
+    if options.serial == STDIO:
+        terminal = Terminal(machine.board.serial, machine.stop)
+        machine.inputs.append(terminal)
+        return terminal
+    return _recorder(None if options.serial == NONE else options.serial, "serial output")
+
+
+def _recorder(path: str | None, what: str) -> Recorder:
+    try:
+        return Recorder(path)
+    except OSError as error:
+        raise MachineError(f"{what} {path}: {error.strerror}") from None
+
+
+def _write_stats(path: str | None, figures: dict[str, object]) -> None:
+    if path is None:
+        return
+    try:
+        Path(path).write_text(json.dumps(figures, indent=2) + "\n")
+    except OSError as error:
+        raise MachineError(f"--stats {path}: {error.strerror}") from None
+
+
+def _tell(outcome: Outcome, failure: str | None, machine: Machine, options: RunOptions) -> None:
+    """What a person should know beside the guest's own output, on standard error. A plain power-off says nothing."""
+    if failure is not None:
+        print(f"folkering: stopped: {failure}", file=sys.stderr)
+    elif outcome.reason not in (ExitReason.POWER_OFF, ExitReason.CONDITION, ExitReason.DEBUG_EXIT):
+        print(f"folkering: {outcome.reason.value}{': ' + outcome.detail if outcome.detail else ''}", file=sys.stderr)
+    mistakes = machine.log.total()
+    if mistakes and failure is None and outcome.reason is not ExitReason.POWER_OFF:
+        shown = machine.log.lines[:5]
+        rest = len(machine.log.lines) - len(shown)
+        more = "" if not rest else f"\n  and {rest} more kinds" + ("" if options.stats else "; --stats FILE lists all")
+        print(f"folkering: the guest did what no chip makes sense of, {mistakes} times:\n  " + "\n  ".join(shown) + more, file=sys.stderr)

@@ -1,0 +1,46 @@
+"""The Linux that tests boot: Debian's kernel with an init that does a little of everything and says what it saw."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from pathlib import Path
+
+from tests.initrd import build
+
+BLOB_SIZE = 16 << 20
+BLOB = random.Random(1).randbytes(BLOB_SIZE)
+BLOB_DIGEST = hashlib.sha256(BLOB).hexdigest()
+
+SCRIPT = """
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t devtmpfs dev /dev
+echo "init: user space"
+echo "init: nproc $(nproc)"
+for n in 1 2 3 4; do (sum=$(head -c 4194304 /blob | sha256sum | head -c 64); echo "$sum" > /tmp/part$n) & done
+wait
+echo "init: four $(cat /tmp/part1 /tmp/part2 /tmp/part3 /tmp/part4 | sha256sum | head -c 64)"
+echo "init: sha256 $(sha256sum /blob | head -c 64)"
+sleep 0.2
+grep -E 'LOC|timer' /proc/interrupts
+echo "init: done"
+poweroff -f
+"""
+PART_DIGEST = hashlib.sha256(BLOB[:4 << 20]).hexdigest()
+FOUR_DIGEST = hashlib.sha256((PART_DIGEST + "\n").encode() * 4).hexdigest()
+QUICK_SCRIPT = """
+mount -t proc proc /proc
+echo "init: nproc $(nproc)"
+poweroff -f
+"""
+
+
+def full_initrd(busybox: Path) -> bytes:
+    """The init that checks processors, interrupts, arithmetic and several processes, then powers off."""
+    return build(busybox, SCRIPT, {"blob": BLOB})
+
+
+def quick_initrd(busybox: Path) -> bytes:
+    """The init that says how many processors it has and powers off."""
+    return build(busybox, QUICK_SCRIPT)
