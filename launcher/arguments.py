@@ -1,0 +1,263 @@
+"""The command line: what can be said, and one line for whatever was said wrongly.
+
+An error is one line with a hint and exit code 2; the usage text is for `--help`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+USAGE = 2                        # exit code of a wrong flag, value or file
+MAX_CPUS = 64
+MIN_MEMORY, MAX_MEMORY = 2, 65536   # MiB
+
+SUMMARY = """\
+usage: python folkering.py COMMAND [OPTION]...
+
+Folkering: an AI-native operating system, and the virtual x86-64 PC that it runs on, all of it in Python.
+
+commands:
+  boot      start the PC with Folkering OS on it and talk to its shell
+  run       start the PC with something else on it: a Linux kernel, or a firmware image of your own
+  test      run the tests; the guests that they boot are fetched first
+  check     check style, types and who imports whom
+  doctor    what is here, what is missing, and what that costs you
+
+Each has its own help: python folkering.py boot --help
+
+The first command that needs them installs the locked packages into .venv beside this file, and nothing anywhere else.
+Try:
+  python folkering.py boot -c 'Get-SystemStats |> Format-Dashboard' -c poweroff
+  python folkering.py run --kernel vmlinuz --initrd initrd --append console=ttyS0 --cpus 4
+"""
+
+BOOT_HELP = """\
+Starts a virtual PC, runs our firmware, loader and nucleus on it, and gives you Folkering's shell on its serial port.
+A command that does not exist is synthesized: understood, searched for, compiled, checked, signed and run. `help` lists what to talk about.
+Without -c or --script it is a conversation: arrows for history, Tab to complete, Ctrl-C to give up a line, Ctrl-A x to leave, Ctrl-A h for more."""
+
+BOOT_MORE = """\
+examples:
+  python folkering.py boot
+  python folkering.py boot -c 'Get-SystemStats |> Format-Dashboard' -c poweroff
+  python folkering.py boot --cpus 2 --json -c 'show the three busiest tasks' -c poweroff
+
+exit codes: 0 the system was powered off, or --until matched, and every command succeeded; 1 a command was refused or failed;
+  2 wrong usage, or a command that was not understood; 4 set-up failed; 124 --timeout; 130 interrupted"""
+
+RUN_HELP = """\
+Starts the virtual PC with a guest of your choice, unmodified: a Linux bzImage, placed in memory as a boot loader would, or a firmware image,
+started at the reset vector. Nothing of Folkering OS is involved. The guest's first serial port is your terminal: Ctrl-A x leaves, Ctrl-A h helps."""
+
+RUN_MORE = """\
+examples:
+  python folkering.py run --kernel vmlinuz --initrd initrd --append console=ttyS0 --cpus 4
+  python folkering.py run --kernel vmlinuz --initrd initrd --append 'console=ttyS0 panic=-1' --no-reboot --exit-on 'login:' --timeout 60
+  python folkering.py run --firmware bios.bin --debugcon /dev/stderr --serial none
+
+exit codes: 0 the guest powered off, or --exit-on matched its serial output; 2*v+1 it wrote v to port 0xF4; 3 triple fault or reset with
+  --no-reboot; 1 it cannot go on (--strict, or every vCPU is halted for good); 2 wrong usage; 4 set-up failed; 124 --timeout; 130 you left"""
+
+TEST_HELP = """\
+Installs what testing takes, fetches the third-party guests that some tests boot (Debian packages, by name, with the system's own package client,
+unpacked into a cache and never installed; without such a client those tests are skipped by name), and runs pytest on all cores.
+Everything after `test` goes to pytest."""
+
+TEST_MORE = """\
+examples:
+  python folkering.py test
+  python folkering.py test -m 'not guest'          the quick ones
+  python folkering.py test tests/kernel -x -n0     one room, stop at the first failure, in one process
+  python folkering.py test -k apic --durations 10
+
+exit codes: pytest's own (0 all passed, 1 some failed, 2 interrupted, 3 internal error, 4 wrong usage, 5 no test ran); 4 set-up failed"""
+
+CHECK_HELP = """\
+Runs ruff (style), mypy --strict (types) and import-linter (who may import whom), as pyproject.toml configures them, and prints what they object to."""
+
+DOCTOR_HELP = """\
+Looks at this host and says what is here, what is missing, and what that costs you. Changes nothing and works on a bare Python."""
+
+DOCTOR_MORE = "exit codes: 0 nothing is missing that `boot` and `run` need; 1 something is, and it says what to do"
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line."""
+
+    def __init__(self, command: str, usage: str, description: str, epilog: str = "") -> None:
+        super().__init__(prog=f"folkering.py {command}", usage=f"python folkering.py {command} {usage}".rstrip(), description=description,
+                         epilog=epilog, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
+
+    def error(self, message: str) -> NoReturn:
+        """Print `message` in one line and exit with code 2."""
+        fail(self.prog, self._hinted(message.removeprefix("argument ")))
+
+    def parse(self, words: Sequence[str]) -> argparse.Namespace:
+        """Like `parse_args`; of several unknown words only the first is named."""
+        result, unknown = self.parse_known_args(words)
+        if unknown:
+            self.error(f"unknown option {unknown[0]}" if unknown[0].startswith("-") else f"{unknown[0]!r} is one word too many")
+        return result
+
+    def _hinted(self, message: str) -> str:
+        match = re.match(r"unknown option (--[\w-]+)", message)
+        near = difflib.get_close_matches(match[1], self._option_string_actions, 1) if match else []
+        return f"{message}; did you mean {near[0]}?" if near else message
+
+
+def fail(program: str, message: str) -> NoReturn:
+    """One line about wrong usage, and the end."""
+    print(f"{program}: {message} (see {program} --help)", file=sys.stderr)
+    raise SystemExit(USAGE)
+
+
+def fail_unknown(command: str) -> NoReturn:
+    """One line about a command that does not exist, and the end."""
+    near = difflib.get_close_matches(command, PARSERS, 1)
+    what = f"unknown option {command}" if command.startswith("-") else f"there is no command {command!r}"
+    fail("folkering.py", f"{what}; did you mean {near[0]}?" if near else f"{what}; there are {', '.join(PARSERS)}")
+
+
+def parse(command: str, words: Sequence[str]) -> argparse.Namespace:
+    """The options of `command`. Exits with code 2 and one line, or 0 after `--help`."""
+    return PARSERS[command]().parse(words)
+
+
+def boot_parser() -> Parser:
+    """`boot`."""
+    parser = Parser("boot", "[OPTION]...", BOOT_HELP, BOOT_MORE)
+    _machine_options(parser, cpus=4, memory=256)
+    parser.add_argument("--fresh", action="store_true", help="start with nothing remembered: no synthesized commands, no history, a new signing key")
+    parser.add_argument("-c", dest="commands", metavar="COMMAND", action="append", default=[], help="run COMMAND; may be given several times, in order")
+    parser.add_argument("--script", metavar="FILE", type=_file, help="then run the commands in FILE, one a line; # begins a comment")
+    parser.add_argument("--until", metavar="REGEX", type=_regex, help="stop when the console's output matches REGEX")
+    parser.add_argument("--timeout", metavar="SECONDS", type=_seconds, help="stop after so many seconds of wall time, with exit code 124")
+    parser.add_argument("--json", action="store_true", help="print each command's result as one line of JSON, and nothing else, on standard output")
+    return parser
+
+
+def run_parser() -> Parser:
+    """`run`."""
+    parser = Parser("run", "(--kernel FILE [--initrd FILE] [--append TEXT] | --firmware FILE) [OPTION]...", RUN_HELP, RUN_MORE)
+    guest = parser.add_argument_group("what to start")
+    guest.add_argument("--kernel", metavar="FILE", type=_file, help="a Linux bzImage")
+    guest.add_argument("--initrd", metavar="FILE", type=_file, help="the kernel's initial RAM disk")
+    guest.add_argument("--append", metavar="TEXT", help="the kernel's command line")
+    guest.add_argument("--firmware", metavar="FILE", type=_file, help="or a ROM image that ends at 4 GiB, such as SeaBIOS or one of your own")
+    _machine_options(parser, cpus=1, memory=256)
+    parser.add_argument("--schedule-seed", metavar="N", type=_whole(0, (1 << 64) - 1, "a seed"),
+                        help="vary the length and order of the vCPUs' slices by this seed, to shake out races; the same seed, the same schedule")
+    parser.add_argument("--serial", metavar="stdio|none|FILE", default="stdio", type=_output, help="where the first serial port goes (default stdio)")
+    parser.add_argument("--debugcon", metavar="FILE", type=_output, help="write what the guest sends to the debug console, port 0x402, to FILE")
+    parser.add_argument("--exit-on", metavar="REGEX", type=_regex, help="stop with exit code 0 when the serial output matches REGEX")
+    parser.add_argument("--timeout", metavar="SECONDS", type=_seconds, help="stop after so many seconds of wall time, with exit code 124")
+    parser.add_argument("--stats", metavar="FILE", type=_output, help="write figures about the run to FILE as JSON: exit_reason, wall_seconds, retired, "
+                        "slices, interrupts (per vCPU), rss_mib")
+    parser.add_argument("--strict", action="store_true", help="stop at the first access to something that is not modelled, naming it")
+    parser.add_argument("--no-reboot", action="store_true", help="stop with exit code 3 where the guest resets or triple-faults, instead of starting again")
+    return parser
+
+
+def check_run(options: argparse.Namespace) -> None:
+    """What one option of `run` means for another. Exits with code 2 and one line."""
+    parser = run_parser()
+    if (options.kernel is None) == (options.firmware is None):
+        parser.error("give either --kernel FILE or --firmware FILE" + (", not both" if options.kernel else ""))
+    for name in ("initrd", "append"):
+        if options.kernel is None and getattr(options, name) is not None:
+            parser.error(f"--{name} goes with --kernel; a firmware gets no such thing")
+    options.append = options.append or ""
+
+
+def check_parser() -> Parser:
+    """`check`."""
+    return Parser("check", "", CHECK_HELP)
+
+
+def doctor_parser() -> Parser:
+    """`doctor`."""
+    return Parser("doctor", "", DOCTOR_HELP, DOCTOR_MORE)
+
+
+def test_parser() -> Parser:
+    """`test`: only its help; all else is pytest's."""
+    return Parser("test", "[PYTEST-ARGUMENT]...", TEST_HELP, TEST_MORE)
+
+
+PARSERS: dict[str, Callable[[], Parser]] = {
+    "boot": boot_parser,
+    "run": run_parser,
+    "test": test_parser,
+    "check": check_parser,
+    "doctor": doctor_parser,
+}
+
+
+def _machine_options(parser: Parser, cpus: int, memory: int) -> None:
+    parser.add_argument("--cpus", metavar="N", default=cpus, type=_whole(1, MAX_CPUS, "the number of vCPUs"), help=f"vCPUs (default {cpus})")
+    parser.add_argument("--memory", metavar="MIB", default=memory, type=_whole(MIN_MEMORY, MAX_MEMORY, "the memory in MiB"),
+                        help=f"memory in MiB (default {memory})")
+    parser.add_argument("--clock", choices=("host", "instructions"), default="host",
+                        help="what the PC's clocks follow: the host's time (default), or the count of executed instructions, which makes runs repeatable")
+
+
+def _whole(lowest: int, highest: int, what: str) -> Callable[[str], int]:
+    def convert(text: str) -> int:
+        try:
+            value = int(text, 0)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{what} is a whole number from {lowest} to {highest}, not {text!r}") from None
+        if not lowest <= value <= highest:
+            raise argparse.ArgumentTypeError(f"{what} is from {lowest} to {highest}, not {text}")
+        return value
+
+    return convert
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
+    return value
+
+
+def _regex(text: str) -> str:
+    try:
+        re.compile(text.encode())       # it is matched against the bytes of a serial line
+    except re.error as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a regular expression: {error}") from None
+    return text
+
+
+def _file(text: str) -> str:
+    """A file to read."""
+    path = Path(text)
+    try:
+        if path.is_dir():
+            raise argparse.ArgumentTypeError(f"{text} is a folder, not a file")
+        with path.open("rb"):
+            return text
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{text}: {error.strerror or error}") from None
+
+
+def _output(text: str) -> str:
+    """A file to write, or a name that stands for something else."""
+    folder = Path(text).parent
+    if not text or Path(text).is_dir():
+        raise argparse.ArgumentTypeError(f"{text or 'an empty name'} is not a file that can be written")
+    if not folder.is_dir():
+        raise argparse.ArgumentTypeError(f"{text}: there is no folder {folder}")
+    if not os.access(text if Path(text).exists() else folder, os.W_OK):
+        raise argparse.ArgumentTypeError(f"{text}: no permission to write it")
+    return text
