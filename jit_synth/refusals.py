@@ -65,6 +65,10 @@ class SynthesisError(Exception):
     """Something about a module, a record or a key is not as it must be; the message names it and the reason."""
 
 
+class ToolchainMissing(SynthesisError):
+    """A library that runs or signs modules is not installed or does not load."""
+
+
 class LinkError(SynthesisError):
     """A module imports what it was not granted; `capability` is its name."""
 

@@ -13,7 +13,7 @@ from functools import cache
 from typing import Any
 
 from jit_synth.abi import LARGEST_INPUT, READ_SIGNATURE, SOURCE_PREFIX, STREAM_READ, STREAM_WRITE, WRITE_SIGNATURE, PackedRows, capability_of, is_granted, unpack
-from jit_synth.refusals import CommandStopped, LinkError, StopKind, SynthesisError
+from jit_synth.refusals import CommandStopped, LinkError, StopKind, SynthesisError, ToolchainMissing
 from jit_synth.values import Row, Type
 from kernel.telemetry import Column
 
@@ -37,10 +37,6 @@ class Run:
     rows: list[Row]
     output: bytes
     fuel: int
-
-
-class ToolchainMissing(SynthesisError):
-    """wasmtime is not installed or does not load."""
 
 
 @cache
