@@ -105,7 +105,10 @@ class _Reader:
             raise BootRecordError(f"boot record at {address:#x}: its magic is {magic!r}, not {MAGIC!r}")
         if version != VERSION:
             raise BootRecordError(f"boot record at {address:#x}: version {version}, this kernel reads {VERSION}")
-        self.hhdm = self.words[0]
+        self.hhdm: int = self.words[0]
+        self.kernel_phys: int
+        self.kernel_virt: int
+        self.kernel_size: int
         self.kernel_phys, self.kernel_virt, self.kernel_size = self.words[4:7]
 
     def record(self) -> BootRecord:

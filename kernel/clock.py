@@ -8,43 +8,35 @@ how much has passed since the last tick's call, when it was read beside the TSC.
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
-
-from kernel.errors import KernelError
 
 PM_TIMER_HZ = 3_579_545
 NS = 1_000_000_000
 MAX_STEP = 2 * NS               # a TSC further ahead of the PM timer than this is not believed
 
-CMOS_INDEX, CMOS_DATA = 0x70, 0x71
-RTC_SECONDS, RTC_MINUTES, RTC_HOURS, RTC_DAY, RTC_MONTH, RTC_YEAR = 0, 2, 4, 7, 8, 9
-RTC_STATUS_A, RTC_STATUS_B = 0x0A, 0x0B
-UPDATE_IN_PROGRESS, BINARY_MODE, HOUR_24, PM_BIT = 0x80, 0x04, 0x02, 0x80
-RTC_TRIES = 1000
-
 
 class Clock:
-    """Kernel time. It never goes back.
-
-    Args:
-        tsc_hz: TSC counts in a second.
-        tsc_start: the TSC at time 0.
+    """Kernel time. It stands at 0 until it is started, and never goes back.
 
     Attributes:
+        tsc_hz: TSC counts in a second.
         wall_start: wall time at time 0, ns since 1970; 0 until set.
         rebased: how often the TSC was not believed.
     """
 
-    def __init__(self, tsc_hz: int, tsc_start: int) -> None:
-        self.tsc_hz = tsc_hz
+    def __init__(self) -> None:
+        self.tsc_hz = NS
         self.wall_start = 0
         self.rebased = 0
-        self._tsc_start = tsc_start
+        self._tsc_start = 0
         self._now = 0
         self._in_gate = True
         self._read_timer: Callable[[], int] | None = None
         self._mask = 0
         self._anchor_ns = self._anchor_count = 0
+
+    def start(self, tsc_hz: int, tsc: int) -> None:
+        """Time 0 is when the TSC stood at `tsc`."""
+        self.tsc_hz, self._tsc_start = tsc_hz, tsc
 
     def use_pm_timer(self, read: Callable[[], int], width: int) -> None:
         """Count on a PM timer of 24 or 32 bits from now on."""
@@ -76,6 +68,11 @@ class Clock:
             self._now = max(self._now, self._timed())
         return self._now
 
+    @property
+    def reached(self) -> int:
+        """Nanoseconds since HELLO as of the last gate call or reading: what is known without asking the hardware."""
+        return self._now
+
     def wall(self) -> int:
         """Nanoseconds since 1970, UTC."""
         return self.wall_start + self.now()
@@ -89,43 +86,3 @@ class Clock:
     def _anchor(self, when: int) -> None:
         if self._read_timer is not None:
             self._anchor_ns, self._anchor_count = when, self._read_timer()
-
-
-def read_rtc(port_read: Callable[[int, int], int], port_write: Callable[[int, int, int], None], century_register: int) -> int:
-    """The RTC's time as ns since 1970, UTC, to the second (MC146818 data sheet; two equal readings outside an update).
-
-    Args:
-        century_register: the FADT's CENTURY; 0 = none, years are 2000 to 2099.
-
-    Raises:
-        KernelError: the RTC is absent or shows no date.
-    """
-    def cmos(register: int) -> int:
-        port_write(CMOS_INDEX, 1, register)
-        return port_read(CMOS_DATA, 1)
-
-    registers = (RTC_SECONDS, RTC_MINUTES, RTC_HOURS, RTC_DAY, RTC_MONTH, RTC_YEAR)
-    previous: tuple[int, ...] | None = None
-    for _ in range(RTC_TRIES):
-        if cmos(RTC_STATUS_A) & UPDATE_IN_PROGRESS:
-            continue
-        reading = (*(cmos(register) for register in registers), cmos(century_register) if century_register else 0)
-        if reading == previous:
-            break
-        previous = reading
-    else:
-        raise KernelError("the real-time clock does not settle")
-    status = cmos(RTC_STATUS_B)
-    second, minute, hour, day, month, year, century = reading
-    afternoon = bool(hour & PM_BIT) and not status & HOUR_24
-    values = (year, month, day, hour & ~PM_BIT, minute, second, century)
-    if not status & BINARY_MODE:
-        values = tuple((value >> 4) * 10 + (value & 15) for value in values)
-    year, month, day, hour, minute, second, century = values
-    if not status & HOUR_24:
-        hour = hour % 12 + (12 if afternoon else 0)
-    try:
-        moment = datetime((century or 20) * 100 + year, month, day, hour, minute, second, tzinfo=UTC)
-    except ValueError as error:
-        raise KernelError(f"the real-time clock shows no date: {error}") from error
-    return int(moment.timestamp()) * NS

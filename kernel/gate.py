@@ -158,6 +158,7 @@ class Gate:
         calls: calls so far by reason.
         refused: calls that were not as agreed.
         areas: once known, the physical addresses that a CPU area may have, by CPU; None admits only HELLO.
+        inside: the CPU whose call is being answered; None between calls.
     """
 
     def __init__(self, memory: PhysicalMemory, report: Callable[[str], None]) -> None:
@@ -165,13 +166,14 @@ class Gate:
         self.calls: dict[Reason, int] = dict.fromkeys(Reason, 0)
         self.refused = 0
         self.areas: dict[int, int] | None = None
+        self.inside: int | None = None
         self.halted: Callable[[], bool] = lambda: False
         self._report = report
         self._handlers: dict[Reason, Handler] = {}
 
-    def attach(self, hardware: Hardware) -> None:
-        """Be found by the nucleus from now on."""
-        hardware.attach_gate(GATE_PORT, self.enter, GATE_IDENTIFY)
+    def attach(self, hardware: Hardware, enter: Callable[[int], None] | None = None) -> None:
+        """Be found by the nucleus from now on; `enter` is called in place of `self.enter` and must call it."""
+        hardware.attach_gate(GATE_PORT, enter or self.enter, GATE_IDENTIFY)
 
     def on(self, reason: Reason, handler: Handler) -> None:
         """Let `handler` answer calls with this reason."""
@@ -188,10 +190,13 @@ class Gate:
         self.calls[reason] += 1
         answer = IDLE
         if not self.halted():
+            self.inside = area.cpu
             try:
                 answer = self._handlers[reason](area)
             except KernelError as error:                 # a handler met a guest's mistake it had no better answer to
                 self._refuse(f"gate: cpu {area.cpu} {reason.name}: {error}")
+            finally:
+                self.inside = None
         try:
             self.memory.write(area.address + CpuArea.RESUME_OFFSET, struct.pack("<QQ", answer.frame, answer.cr3))
         except BadMemory as error:

@@ -12,6 +12,7 @@ from kernel.gate import CpuArea
 from kernel.tasks.task import Task
 
 NS = 1_000_000_000
+MAX_GAP = 60            # seconds between two calls of a CPU that ticks 100 times a second
 
 
 @dataclass(slots=True)
@@ -34,10 +35,11 @@ class CpuTimes:
     def enter(self, area: CpuArea, resumed: Task | None) -> None:
         """Account for the time since the last call, in which `resumed` ran (None = idle)."""
         resumed_at, now = area.tsc_resume, area.tsc_enter
-        if not self.entered_at <= resumed_at <= now:
-            self.implausible += 1
-            now = max(now, self.entered_at)
-            resumed_at = min(max(resumed_at, self.entered_at), now)
+        if not self.entered_at <= resumed_at <= now <= self.entered_at + MAX_GAP * self.tsc_hz:
+            self.implausible += 1                       # set back, garbled, or the machine stood still: this stretch counts for nothing
+            self.online_at += now - self.entered_at
+            self.entered_at = now
+            return
         self.system += resumed_at - self.entered_at
         ran = now - resumed_at
         if resumed is None:
