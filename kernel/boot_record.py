@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from enum import IntEnum
+from itertools import pairwise
 
 from kernel.errors import BadMemory, BootRecordError
 from kernel.hardware import PAGE_SIZE, PHYSICAL_LIMIT, PhysicalMemory
@@ -137,7 +138,7 @@ class _Reader:
             known = kind in MemoryKind.__members__.values()
             ranges.append(MemoryRange(base, size, MemoryKind(kind) if known else MemoryKind.RESERVED))
         ranges.sort(key=lambda entry: entry.base)
-        for left, right in zip(ranges, ranges[1:], strict=False):
+        for left, right in pairwise(ranges):
             both = MemoryKind.USABLE in (left.kind, right.kind)
             require(not (both and left.end > right.base), f"memory map: {left.base:#x} and {right.base:#x} overlap")
         require(any(entry.kind is MemoryKind.USABLE for entry in ranges), "memory map: no usable memory")

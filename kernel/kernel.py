@@ -98,8 +98,8 @@ class Kernel:
         self.gate.on(Reason.HELLO, self._hello)
         self.gate.on(Reason.ONLINE, self._cpu_online)
         self.gate.on(Reason.INTERRUPT, self._interrupt)
-        self.gate.on(Reason.EXCEPTION, lambda area: self.system.dispatcher.exception(area))
-        self.gate.on(Reason.SYSCALL, lambda area: self.system.dispatcher.syscall(area))
+        self.gate.on(Reason.EXCEPTION, self._exception)
+        self.gate.on(Reason.SYSCALL, self._syscall)
         self.gate.attach(hardware, self._enter)
 
     # -- what happens at boot ------------------------------------------------------------------------------------------
@@ -217,7 +217,7 @@ class Kernel:
         """The gate's door. Nothing may be raised into the machine that calls: an error of this kernel's own comes out of `service`."""
         try:
             self.gate.enter(value)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 -- must not reach the machine, which could only drop it; `service` raises it
             self._bug = error
             self.panic(f"an error of the kernel itself: {error!r}\n{traceback.format_exc()}")
             self.hardware.wake()
@@ -244,6 +244,12 @@ class Kernel:
             if not self._online.is_set() and self.clock.reached > ONLINE_TIMEOUT:
                 self._give_up_cpus()
         return answer
+
+    def _exception(self, area: CpuArea) -> Answer:
+        return self.system.dispatcher.exception(area)
+
+    def _syscall(self, area: CpuArea) -> Answer:
+        return self.system.dispatcher.syscall(area)
 
     def _add_cpu(self, area: CpuArea) -> None:
         system = self.system
@@ -321,13 +327,13 @@ class Kernel:
 
     def power_off(self) -> None:
         """Switch the machine off, once the console has sent what it holds."""
-        self.spawn(self._end(lambda: self.system.power.switch_off()), "power-off")
+        self.spawn(self._end(Power.switch_off), "power-off")
 
     def reboot(self) -> None:
         """Reset the machine, once the console has sent what it holds."""
-        self.spawn(self._end(lambda: self.system.power.reset()), "reboot")
+        self.spawn(self._end(Power.reset), "reboot")
 
-    async def _end(self, act: Callable[[], None]) -> None:
+    async def _end(self, act: Callable[[Power], None]) -> None:
         try:
             async with asyncio.timeout(LAST_WORDS_TIMEOUT):
                 await self.console.drain()
@@ -335,7 +341,7 @@ class Kernel:
         except TimeoutError:
             pass                                        # a line that nobody reads must not keep the machine on
         try:
-            act()
+            act(self.system.power)
         except KernelError as error:
             self.log.error("power", str(error))
 

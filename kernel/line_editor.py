@@ -69,7 +69,7 @@ class LineEditor:
             self._swallow(byte)
         elif byte == ESCAPE:
             self._sequence = "\x1b"
-        elif byte == ENTER or byte == NEW_LINE and not after_return:
+        elif byte == ENTER or (byte == NEW_LINE and not after_return):
             self._write("\n")
             done.set_result(self._line)
         elif byte == CTRL_C:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Any, TypeVarTuple, Unpack
+from typing import Any, TypeVarTuple
 
 Arguments = TypeVarTuple("Arguments")
 NS = 1_000_000_000
@@ -64,7 +64,7 @@ class KernelLoop(asyncio.BaseEventLoop):
         """Kernel time in seconds."""
         return self._now() / NS
 
-    def add_signal_handler(self, sig: int, callback: Callable[[Unpack[Arguments]], object], *args: Unpack[Arguments]) -> None:
+    def add_signal_handler(self, sig: int, callback: Callable[[*Arguments], object], *args: *Arguments) -> None:
         """Accepted and never called: the machine has no POSIX signals, and those of the host's process are not its business."""
 
     def remove_signal_handler(self, sig: int) -> bool:

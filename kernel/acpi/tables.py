@@ -42,7 +42,7 @@ class Tables:
         self.by_signature: dict[str, bytes] = {}
         self.damaged: list[str] = []
         self.rsdp = rsdp or find_rsdp(memory)
-        for address in self._roots_entries():
+        for address in self._root_entries():
             try:
                 table = read_table(memory, address)
             except AcpiError as error:
@@ -57,7 +57,7 @@ class Tables:
             raise AcpiError(f"ACPI: there is no {signature}; the firmware has {', '.join(self.by_signature) or 'no tables'}")
         return table
 
-    def _roots_entries(self) -> Iterator[int]:
+    def _root_entries(self) -> Iterator[int]:
         """Physical addresses out of the XSDT, or where there is none out of the RSDT."""
         root, size = read_rsdp(self._memory, self.rsdp)
         table = read_table(self._memory, root)
@@ -101,9 +101,9 @@ def read_rsdp(memory: PhysicalMemory, address: int) -> tuple[int, int]:
         length, xsdt, _extended = RSDP_V2.unpack(memory.read(address + RSDP_V1.size, RSDP_V2.size))
         if not RSDP_V1.size + RSDP_V2.size <= length <= 4096 or not sums_to_zero(memory.read(address, length)):
             raise AcpiError(f"ACPI: the root pointer at {address:#x} is damaged in its second part")
-        return (xsdt, 8) if xsdt else (rsdt, 4)
     except BadMemory as error:
         raise AcpiError(f"ACPI: the root pointer at {address:#x} is not in memory") from error
+    return (xsdt, 8) if xsdt else (rsdt, 4)
 
 
 def read_table(memory: PhysicalMemory, address: int) -> bytes:

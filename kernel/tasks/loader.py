@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from itertools import pairwise
 
 from kernel.errors import KernelError, MappingError, ProgramError
 from kernel.gate import FRAME_IN_BLOCK, FRAME_SIZE, RFLAGS_IF, RFLAGS_RESERVED, USER_CODE, USER_DATA, TrapFrame, initial_fxsave
@@ -81,7 +82,7 @@ class Program:
             access = Access.WRITE if flags & PF_W else Access.EXECUTE if flags & PF_X else Access.READ
             segments.append(Segment(virtual, image[start:start + file_size], memory_size, access))
         segments.sort(key=lambda segment: segment.virtual)
-        for low, high in zip(segments, segments[1:], strict=False):
+        for low, high in pairwise(segments):
             require(low.end_page <= high.first_page, f"segments at {low.virtual:#x} and {high.virtual:#x} share a page")
         require(any(part.access is Access.EXECUTE and part.virtual <= entry < part.virtual + part.memory_size for part in segments),
                 f"its entry {entry:#x} is not in executable memory")

@@ -107,7 +107,7 @@ class Syscalls:
         return figures.total // PAGE_SIZE << 32 | figures.free // PAGE_SIZE
 
     def wait_for_tick(self, task: Task, frame: TrapFrame) -> int:
-        """wait for the next tick of its CPU."""
+        """wait_for_tick(): sleep until the next tick of its CPU."""
         self.scheduler.wait_for_tick(task.cpu)
         return 0
 
