@@ -62,9 +62,11 @@ class Environment:
         Raises:
             SetupError: it cannot be made.
         """
-        if self.is_active() and self.damage() is not None and "FOLKERING_REPAIRED" not in os.environ:
+        made = self.made()
+        if made is not None and self.is_active() and self.damage() is not None and "FOLKERING_REPAIRED" not in os.environ:
             from launcher.provision import prepare
 
+            self._write_made(made["packages"], made["names"], "")       # so that it is looked at closely
             prepare(self, lock)
             os.environ["FOLKERING_REPAIRED"] = "1"      # once: no loop, whatever is wrong
             self._execute_again()
@@ -82,7 +84,7 @@ class Environment:
         if made["changed"] != changed(self.folder / made["packages"]):
             if self.damage() is not None:
                 return False
-            self.write_made(made["packages"], made["names"])    # something was added by hand: as good as before
+            self.write_made(made["packages"], made["names"])    # something was added by hand, or touched: as good as before
         return True
 
     def damage(self) -> str | None:
@@ -115,9 +117,12 @@ class Environment:
 
     def write_made(self, packages: str, names: str) -> None:
         """Records a complete installation of `names` (.dist-info folders, space-separated) in `packages` (relative to the environment)."""
+        self._write_made(packages, names, changed(self.folder / packages))
+
+    def _write_made(self, packages: str, names: str, when: str) -> None:
         new = self.mark / f"{MADE}.new"
         with suppress(OSError):          # a read-only checkout works too, a little slower
-            new.write_text(f"python={identity()}\npackages={packages}\nnames={names}\nchanged={changed(self.folder / packages)}\n")
+            new.write_text(f"python={identity()}\npackages={packages}\nnames={names}\nchanged={when}\n")
             new.rename(self.mark / MADE)
 
     @contextmanager

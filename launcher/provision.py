@@ -95,7 +95,7 @@ def _install(environment: Environment, lock: str, descriptor: int) -> None:
         (environment.mark / stale).unlink(missing_ok=True)
     wanted = (environment.root / lock).read_bytes()
     total = len(re.findall(rb"^\S+==", wanted, re.MULTILINE))
-    progress = Progress(f"setting up {environment.folder.name} from {lock} (once)", total)
+    progress = Progress(f"setting up {environment.folder.name} (once)", total)
     started = time.monotonic()
     settings = {name: value for name, value in os.environ.items() if name not in UNWANTED_SETTINGS}
     command = [*_pip(environment, settings), "install", *PIP_OPTIONS, "-r", str(environment.root / lock)]
