@@ -124,7 +124,7 @@ def cpu_row(system: System, cpu: CpuTimes) -> Row:
 
 def task_rows(system: System) -> list[Row]:
     """One row a living task."""
-    return [(task.id, task.name, task.state.value, task.cpu, task.user_ns, task.syscalls, task.memory, task.priority)
+    return [(task.id, task.name, task.state.value, task.cpu, task.user_ns, task.syscalls, task.memory, int(task.priority))
             for task in system.tasks.tasks.values()]
 
 

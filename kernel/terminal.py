@@ -147,7 +147,7 @@ class TerminalEditor:
         session: PromptSession[str] = PromptSession(
             message, input=self._input, output=self._output, history=InMemoryHistory(history),
             completer=None if completer is None else ShellCompleter(completer), complete_while_typing=False,
-            complete_style=CompleteStyle.MULTI_COLUMN if self._console.answers_cursor else CompleteStyle.READLINE_LIKE)
+            complete_style=CompleteStyle.COLUMN if self._console.answers_cursor else CompleteStyle.READLINE_LIKE)
         session.app.max_render_postpone_time = None     # it would be measured on the host's clock
         self._session = session
         try:
