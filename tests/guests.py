@@ -127,7 +127,7 @@ def _real_linux_package(depends: str) -> str:
     found = LINUX_REAL_PACKAGE.findall(depends)
     if not found:
         raise GuestUnavailable(f"{LINUX_PACKAGE}: the package lists name no kernel that it depends on")
-    return str(sorted(found)[-1])
+    return str(max(found))
 
 
 def _own_lists(package: str) -> tuple[str, ...]:
@@ -190,6 +190,17 @@ def debian_memtest() -> Path:
     return _or_skip(memtest_image)
 
 
+def fetch_all() -> int:
+    """Fetches every guest and prints where it is, or why it cannot be had and whose tests are skipped. Returns how many are missing."""
+    missing = 0
+    for name, guest in (("linux", linux_image), ("busybox", busybox_static), ("seabios", seabios_rom), ("memtest", memtest_image)):
+        try:
+            print(f"  {name:8} {guest()}", flush=True)
+        except GuestUnavailable as reason:
+            missing += 1
+            print(f"  {name:8} missing, its tests are skipped: {reason}", flush=True)
+    return missing
+
+
 if __name__ == "__main__":
-    for wanted in (linux_image, busybox_static, seabios_rom, memtest_image):
-        print(f"{wanted.__name__:16} {wanted()}")
+    sys.exit(min(fetch_all(), 1))
