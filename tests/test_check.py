@@ -23,12 +23,12 @@ def test_style_types_and_imports(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def public_methods(tree: ast.Module) -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
-    """Methods without an underscore, of classes that are not Protocols, which document theirs; without what answers for a register declared with a text."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ClassDef) and not node.name.startswith("_") and not any(ast.unparse(base).startswith("Protocol") for base in node.bases):
-            for method in node.body:
-                if isinstance(method, ast.FunctionDef | ast.AsyncFunctionDef) and not re.match(r"_|(on|read|peek|write)_[A-Z]", method.name):
-                    yield node.name, method
+    """Public methods of public classes, but for Protocols, which document theirs, setters, and what answers for a register declared with a text."""
+    for owner in ast.walk(tree):
+        if isinstance(owner, ast.ClassDef) and not owner.name.startswith("_") and not any(ast.unparse(base).startswith("Protocol") for base in owner.bases):
+            methods = (node for node in owner.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+            yield from ((owner.name, method) for method in methods if not re.match(r"_|(on|read|peek|write)_[A-Z]", method.name)
+                        and not any(ast.unparse(decorator).endswith(".setter") for decorator in method.decorator_list))
 
 
 def test_public_methods_have_docstrings() -> None:
