@@ -1,23 +1,30 @@
-"""What may come next: commands at the head of a stage, columns where columns are wanted, switches behind a dash.
+"""What may come next: commands at the head of a stage, columns where columns are wanted, a column's values behind a comparison, switches behind a dash.
 
-Columns are those of the source at the head of the pipeline, as far as that is known without running anything.
+Nothing is run for it: columns are followed through the pipe from the source or variable at its head as far as that is known; of the live data only
+the source at the head is read, and only for a column's values.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from kernel.telemetry import Column
-from shell.signature import Builtin, Takes
+from kernel.telemetry import Column, Kind
+from shell.conditions import find_column
+from shell.signature import Builtin, Input, Takes
 
 if TYPE_CHECKING:
     from shell.context import Context
 
-_STAGE_START = re.compile(r"(?:^|;|\n|\|>|=)\s*(\S*)$")
-_LAST_WORD = re.compile(r"[^\s|;()<>=!]*$")
 MAX_COMPLETIONS = 50
+MOST_VALUES = 1000                     # rows looked at for a column's values
+SAME_COLUMNS = frozenset({"where", "sort", "first", "last", "reverse", "distinct"})
+
+_ASSIGNMENT = re.compile(r"\s*\$\w+\s*=(?!=)\s*")
+_LAST_WORD = re.compile(r"[^\s()<>=!]*$")
+_COMPARED = re.compile(r"(\w[^\s|;\"'~<>=!()&]*)\s*(?:==|!=|<>|=|\s(?:contains|starts-with|ends-with|-eq|-ne)\s)\s*$", re.IGNORECASE)
+_BARE = re.compile(r"\w[\w.:-]*")
 
 
 class Completion(NamedTuple):
@@ -32,70 +39,134 @@ def complete(before_cursor: str, context: Context) -> list[Completion]:
     """The completions at the end of this text, best first; none inside a string or a comment."""
     from shell.builtins import BY_NAME
 
-    if _inside_string(before_cursor):
+    stages = split_stages(before_cursor)
+    if stages is None:
         return []
-    if head := _STAGE_START.search(before_cursor):
-        return _matching(head.group(1), _commands(context, is_head="|>" not in re.split(r"[;\n]", before_cursor)[-1]))
+    if assignment := _ASSIGNMENT.match(stages[0]):
+        stages[0] = stages[0][assignment.end():]
+    current = stages[-1].lstrip()
+    if not re.search(r"\s", current):
+        return _matching(current, [*_names(context, is_head=len(stages) == 1), *(_variables(context) if len(stages) == 1 else ())])
 
-    pipeline = re.split(r"[;\n]", before_cursor)[-1]
-    stages = pipeline.split("|>")
-    word = _LAST_WORD.search(before_cursor)
-    prefix = word.group() if word else ""
-    verb = stages[-1].split(maxsplit=1)[0]
-    builtin = BY_NAME.get(verb.casefold())
+    found = _LAST_WORD.search(current)
+    prefix = found.group() if found else ""
+    verb = current.split(maxsplit=1)[0].casefold()
+    builtin = BY_NAME.get(verb)
     if prefix.startswith("-"):
         return _matching(prefix, _switches(builtin))
     if prefix.startswith("$"):
-        return _matching(prefix, ((f"${name}", "a variable") for name in context.variables))
-    if verb.casefold() == "help":
-        return _matching(prefix, _commands(context, is_head=True))
+        return _matching(prefix, _variables(context))
+    if builtin is not None and builtin.name == "help":
+        return _matching(prefix, _names(context, is_head=None))
     if builtin is not None and any(parameter.takes in (Takes.COLUMN, Takes.CONDITION) for parameter in builtin.parameters):
-        return _matching(prefix, ((column.name, column.doc) for column in _columns_at_head(stages[0], context)))
+        columns = columns_of(stages[:-1], context)
+        compared = _COMPARED.search(current[:len(current) - len(prefix)]) if builtin.name == "where" else None
+        if compared:
+            return _matching(prefix, _values(compared.group(1), stages[:-1], columns, context))
+        return _matching(prefix, ((column.name, column.doc) for column in columns))
     return []
 
 
-def _commands(context: Context, is_head: bool) -> list[tuple[str, str]]:
-    """Names that may begin a stage: filters behind a pipe, sources at the head, learned commands anywhere."""
-    from shell.builtins import BY_NAME
-    from shell.signature import Input
+def split_stages(text: str) -> list[str] | None:
+    """The stages of the statement that the text ends in; None if it ends inside a string or a comment."""
+    start, quote, position = 0, "", 0
+    cuts: list[tuple[int, int]] = []                      # where each |> of this statement begins and ends
+    while position < len(text):
+        character = text[position]
+        at_word = position == 0 or text[position - 1].isspace() or text[position - 1] in "(=|>"
+        if quote:
+            if character == "\\":
+                position += 1
+            elif character == quote:
+                quote = ""
+        elif character == '"' or (character == "'" and at_word):
+            quote = character
+        elif character == "#" and at_word:
+            end = text.find("\n", position)
+            if end < 0:
+                return None
+            position = end - 1
+        elif text.startswith("|>", position):
+            cuts.append((position, position + 2))
+            position += 1
+        elif character in ";\n" and not (character == "\n" and cuts and not text[cuts[-1][1]:position].strip()):
+            start, cuts = position + 1, []                # a line that ends in a pipe goes on; any other ends its statement
+        position += 1
+    if quote:
+        return None
+    stages = [start, *(end for _, end in cuts)]
+    ends = [*(begin for begin, _ in cuts), len(text)]
+    return [text[begin:end] for begin, end in zip(stages, ends, strict=True)]
 
-    fitting = [(name, builtin.doc) for name, builtin in BY_NAME.items() if (builtin.input is Input.NOTHING) == is_head]
-    sources = [(name, source.doc) for name, source in context.sources.items() if name not in BY_NAME] if is_head else []
+
+def columns_of(stages: Sequence[str], context: Context) -> tuple[Column, ...]:
+    """The columns of what these stages give, as far as that is known."""
+    from shell.builtins import BY_NAME, SOURCE_OF
+
+    if not stages:
+        return ()
+    columns = _columns_at_head(stages[0].split(), context, SOURCE_OF)
+    for stage in stages[1:]:
+        verb, *words = stage.split() or [""]
+        builtin = BY_NAME.get(verb.casefold())
+        name = builtin.name if builtin else ""
+        chosen = tuple(columns[index] for word in words if (index := find_column(word, columns)) is not None)
+        if name == "select":
+            columns = chosen
+        elif name == "group":
+            columns = (*chosen[:1], Column("count", Kind.INTEGER, "rows with this value"))
+        elif name not in SAME_COLUMNS:
+            return ()
+    return columns
+
+
+def _columns_at_head(words: Sequence[str], context: Context, source_of: dict[str, str]) -> tuple[Column, ...]:
+    if not words:
+        return ()
+    if words[0].startswith("$"):
+        return tuple(getattr(context.variables.get(words[0][1:]), "columns", ()))
+    source = context.sources.get(source_of.get(words[0].casefold(), words[0].casefold()))
+    return source.columns if source else ()
+
+
+def _values(name: str, stages: Sequence[str], columns: Sequence[Column], context: Context) -> list[tuple[str, str]]:
+    """What a text column of the source at the head holds now; a value that is no bare word is quoted."""
+    from shell.builtins import SOURCE_OF
+
+    words = stages[0].split() if stages else []
+    source = context.sources.get(SOURCE_OF.get(words[0].casefold(), words[0].casefold())) if words else None
+    index = find_column(name, columns)
+    if source is None or index is None or columns[index].kind is not Kind.TEXT:
+        return []
+    place = find_column(columns[index].name, source.columns)
+    if place is None:
+        return []
+    values = dict.fromkeys(str(row[place]) for row in source.rows()[:MOST_VALUES])
+    return [(value if _BARE.fullmatch(value) else '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"', "") for value in values if value.isprintable()]
+
+
+def _names(context: Context, *, is_head: bool | None) -> list[tuple[str, str]]:
+    """Names that may begin a stage: filters behind a pipe, sources at the head, learned commands anywhere; all of them if `is_head` is None."""
+    from shell.builtins import BY_NAME
+
+    fitting = [(name, builtin.doc) for name, builtin in BY_NAME.items() if is_head is None or (builtin.input is Input.NOTHING) == is_head]
+    sources = [(name, source.doc) for name, source in context.sources.items() if name not in BY_NAME] if is_head is not False else []
     return [*fitting, *sources, *context.learned.items()]
+
+
+def _variables(context: Context) -> list[tuple[str, str]]:
+    from shell.context import describe
+
+    return [(f"${name}", describe(value)) for name, value in context.variables.items()]
 
 
 def _switches(builtin: Builtin | None) -> list[tuple[str, str]]:
     if builtin is None:
         return [("-WhatIf", "show the plan and the evidence, run nothing")]
-    return [(f"-{parameter.name.capitalize()}", parameter.doc) for parameter in builtin.parameters]
-
-
-def _columns_at_head(stage: str, context: Context) -> tuple[Column, ...]:
-    from shell.builtins import SOURCE_OF
-
-    words = stage.rpartition("=")[2].split()
-    name = SOURCE_OF.get(words[0].casefold(), words[0]) if words else ""
-    source = context.sources.get(name)
-    return source.columns if source else ()
+    return [(f"-{parameter.name.capitalize()}", parameter.doc) for parameter in builtin.parameters if parameter.takes is not Takes.CONDITION]
 
 
 def _matching(prefix: str, candidates: Iterable[tuple[str, str]]) -> list[Completion]:
     folded = prefix.casefold()
-    found = [Completion(text, len(prefix), doc) for text, doc in candidates if text.casefold().startswith(folded)]
-    return sorted(found)[:MAX_COMPLETIONS]
-
-
-def _inside_string(text: str) -> bool:
-    quote = ""
-    escaped = False
-    for position, character in enumerate(text):
-        if escaped:
-            escaped = False
-        elif quote:
-            escaped = character == "\\"
-            quote = "" if character == quote else quote
-        elif character == "#" and (position == 0 or text[position - 1].isspace()):
-            return True                                   # a comment: nothing to complete either
-        elif character == '"' or character == "'" and (position == 0 or not text[position - 1].isalnum()):
-            quote = character
-    return bool(quote)
+    found = [Completion(text, len(prefix), doc) for text, doc in candidates if text.lstrip('"').casefold().startswith(folded)]
+    return sorted(set(found))[:MAX_COMPLETIONS]

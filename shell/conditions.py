@@ -145,7 +145,8 @@ def _fit(node: Comparison, left: _Side, right: _Side) -> _Side:
     if isinstance(node.right, Word) and node.right.text[:1].isdigit():
         raise ShellError(f"{node.right.text} is not a number with a unit", node.right.span, hint=f"units: {' '.join(UNITS)}")
     column = node.left.text if isinstance(node.left, Word) else "this"
-    raise ShellError(f"{column} is {_kind(left.kind)} and does not compare with {_kind(right.kind)}", node.right.span, hint=f"write it like {EXAMPLE[left.kind]}")
+    raise ShellError(f"{column} is {_kind(left.kind)} and does not compare with {_kind(right.kind)}", node.right.span,
+                     hint=f"write it like {EXAMPLE[left.kind]}")
 
 
 def _folded(value: object) -> str:

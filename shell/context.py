@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from kernel.telemetry import Kind, Source
+from shell.beside import AtOnce, Beside
 from shell.errors import ShellError, nearest_names
 from shell.syntax import Literal, Operand, Span, Word
 
@@ -34,10 +35,10 @@ class Actions(Protocol):
     """What the shell may do to the whole system."""
 
     def power_off(self) -> None:
-        """ACPI S5."""
+        """ACPI S5, as soon as what is printed has left. Raises: KernelError."""
 
     def reboot(self) -> None:
-        """The FADT's reset."""
+        """The FADT's reset, likewise. Raises: KernelError."""
 
 
 class Resolver(Protocol):
@@ -54,9 +55,11 @@ class Context:
     sources: Mapping[str, Source]
     synthesizer: Resolver
     actions: Actions
+    beside: Beside = field(default_factory=AtOnce)
     variables: dict[str, Value] = field(default_factory=dict)
     history: list[str] = field(default_factory=list)
     learned: dict[str, str] = field(default_factory=dict)      # commands synthesized by this shell: name -> the plan in one line
+    synthesized: list[Command] = field(default_factory=list)   # what the last line had synthesized, for its report
     closed: bool = False                                       # power_off or reboot was called: no further line runs
 
     def variable(self, name: str, span: Span) -> Value:

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from unicodedata import east_asian_width
 
+from shell.render import cells
 from shell.syntax import Span
 
 STATUS_DONE, STATUS_FAILED, STATUS_NOT_UNDERSTOOD = 0, 1, 2
@@ -45,7 +45,7 @@ class ShellError(Exception):
             lines.append(f"  nearest: {', '.join(self.nearest)}")
         if self.hint:
             lines.append(f"  {self.hint}")
-        return "".join(line + "\n" for line in lines)
+        return report(lines)
 
 
 class SyntaxMistake(ShellError):
@@ -79,10 +79,19 @@ def underline(text: str, span: Span) -> list[str]:
     before, marked = shown[:start - cut], shown[start - cut:end - cut]
     carets = "^" * max(1, sum(map(_cells, marked)))
     pad = " " * (len(lead) + sum(map(_cells, before)))
-    printable = "".join(character if character.isprintable() else " " for character in shown)
-    return [f"  {lead}{printable}", f"  {pad}{carets}"]
+    return [f"  {lead}{printable(shown)}", f"  {pad}{carets}"]
+
+
+def printable(text: str) -> str:
+    """The text with a blank for every character that would move the cursor or more: it was typed by anyone and goes to a terminal."""
+    return text if text.isprintable() else "".join(character if character.isprintable() else " " for character in text)
+
+
+def report(lines: Iterable[str]) -> str:
+    """Lines for the terminal."""
+    return "".join(printable(line) + "\n" for line in lines)
 
 
 def _cells(character: str) -> int:
-    """Terminal cells of a character as `underline` prints it (UAX #11: wide and full-width take two)."""
-    return 2 if east_asian_width(character) in "WF" and character.isprintable() else 1
+    """Terminal cells of a character as `underline` prints it: what cannot be printed is a blank."""
+    return cells(character) if character.isprintable() else 1

@@ -7,17 +7,18 @@ value that is upstream. Between stages the kernel's loop gets its turn, so a lon
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import TYPE_CHECKING
 
 from kernel.telemetry import Kind, Source
 from shell.builtins import BY_NAME
 from shell.conditions import compile_condition
 from shell.context import Context, Output, as_table
-from shell.errors import STATUS_DONE, ShellError
+from shell.errors import STATUS_DONE, ShellError, SyntaxMistake
 from shell.parser import parse
 from shell.refusals import refused, stopped
 from shell.render import render
-from shell.signature import Builtin, Input, bind, operand_text
+from shell.signature import Builtin, Input, bind, operand_text, refuse_redirection
 from shell.syntax import Assignment, Command, Flag, Item, Literal, Pipeline, Stage, Statement, Variable, Where, Word
 from shell.syntax import Value as ValueStage
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from jit_synth.values import Value
 
 WHAT_IF = "whatif"
+ASSIGNING, COMPARING = ("=", "+=", ":="), ("<", ">")
+LINES_AT_ONCE = 50             # lines of a result that are written before the kernel's loop gets its turn
 FEWEST_WORDS = 2               # behind a filter's name at the head of a pipeline: from so many bare words on, it is a sentence
 _BUILTINS_BY_FOLDED = {name.casefold(): builtin for name, builtin in BY_NAME.items()}
 
@@ -64,7 +67,7 @@ class Evaluator:
             if value is not None:
                 self.context.variables[statement.name] = value
             return
-        out.write(render(await self._run_pipeline(statement, text, out), out.width, out.colour))
+        await _print(render(await self._run_pipeline(statement, text, out), out.width, out.colour), out)
 
     async def _run_pipeline(self, pipeline: Pipeline, text: str, out: Output) -> Value | None:
         """The value of the last stage; None if a -WhatIf stage answered instead of running."""
@@ -72,12 +75,12 @@ class Evaluator:
         for number, stage in enumerate(pipeline.stages):
             await asyncio.sleep(0)
             if isinstance(stage, Command) and _is_what_if(stage):
-                self._explain(stage, value, text, out)
+                await self._explain(stage, value, text, out)
                 return None
-            value = self._run_stage(stage, value, number == 0, text, out)
+            value = await self._run_stage(stage, value, number == 0, text, out)
         return value
 
-    def _run_stage(self, stage: Stage, upstream: Value | None, is_head: bool, text: str, out: Output) -> Value:
+    async def _run_stage(self, stage: Stage, upstream: Value | None, is_head: bool, text: str, out: Output) -> Value:
         if isinstance(stage, ValueStage):
             return self._value(stage)
         if isinstance(stage, Where):
@@ -89,16 +92,18 @@ class Evaluator:
             from jit_synth.values import Table
 
             return Table(source.columns, tuple(source.rows()))
-        return self._run_synthesized(stage, upstream, text)
+        return await self._run_synthesized(stage, upstream, text)
 
     # --- the kinds of stage -----------------------------------------------------------------------------------------
 
     def _value(self, stage: ValueStage) -> Value:
-        from jit_synth.values import Text
+        from jit_synth.values import Scalar, Text
 
         if isinstance(stage.operand, Variable):
             return self.context.variable(stage.operand.name, stage.span)
-        return Text(str(stage.operand.value))
+        if stage.operand.kind is Kind.TEXT:
+            return Text(str(stage.operand.value))
+        return Scalar(stage.operand.value, stage.operand.kind)
 
     def _where(self, stage: Where, upstream: Value | None) -> Value:
         from jit_synth.values import Table
@@ -116,33 +121,45 @@ class Evaluator:
             raise ShellError(f"{stage.name} takes nothing from the pipe", stage.name_span, hint=f"it can begin a pipeline: {stage.name} |> ...")
         return builtin.run(call)
 
-    def _run_synthesized(self, stage: Command, upstream: Value | None, text: str) -> Value:
+    async def _run_synthesized(self, stage: Command, upstream: Value | None, text: str) -> Value:
+        _refuse_shell_habits(stage)
         from jit_synth import CommandStopped, Refusal
 
-        resolution = self.context.synthesizer.resolve(self._request(stage, upstream, what_if=False))
-        if isinstance(resolution, Refusal):
-            raise refused(resolution, stage, text, self._known_names())
-        if not stage.items:                               # a sentence is no name to call again
-            self.context.learned[stage.name] = str(resolution.plan)
-        try:
+        request = self._request(stage, upstream, what_if=False)
+
+        def search_and_run() -> Value | Refusal:
+            resolution = self.context.synthesizer.resolve(request)
+            if isinstance(resolution, Refusal):
+                return resolution
+            self.context.synthesized.append(resolution)
             return resolution.run(upstream)
+
+        try:
+            result = await self.context.beside.run(search_and_run)
         except CommandStopped as stop:
             raise stopped(stop, stage) from None
+        if isinstance(result, Refusal):
+            raise refused(result, stage, text, self._known_names())
+        if not stage.items and self.context.synthesized:  # a sentence is no name to call again
+            self.context.learned[stage.name] = str(self.context.synthesized[-1].plan)
+        return result
 
-    def _explain(self, stage: Command, upstream: Value | None, text: str, out: Output) -> None:
+    async def _explain(self, stage: Command, upstream: Value | None, text: str, out: Output) -> None:
         """-WhatIf: the plan, its imports, its size and the evidence for it. Neither this stage nor a later one runs."""
+        if (builtin := _BUILTINS_BY_FOLDED.get(stage.name.casefold())) is not None:
+            raise ShellError(f"{builtin.name} is built in: there is nothing to synthesize", stage.span, hint=f"help {builtin.name} tells what it does")
+        _refuse_shell_habits(stage)
         from jit_synth import Refusal
         from jit_synth.values import Text
 
-        if (builtin := _BUILTINS_BY_FOLDED.get(stage.name.casefold())) is not None:
-            raise ShellError(f"{builtin.name} is built in: there is nothing to synthesize", stage.span, hint=f"help {builtin.name} tells what it does")
-        resolution = self.context.synthesizer.resolve(self._request(stage, upstream, what_if=True))
+        request = self._request(stage, upstream, what_if=True)
+        resolution = await self.context.beside.run(lambda: self.context.synthesizer.resolve(request))
         if isinstance(resolution, Refusal):
             raise refused(resolution, stage, text, self._known_names())
         out.write(render(Text(resolution.explain()), out.width, out.colour))
 
     def _request(self, stage: Command, upstream: Value | None, what_if: bool) -> Request:
-        """What the synthesizer is told: the words in order, the named arguments, the value in the pipe."""
+        """What the synthesizer is told: the words in order as typed, the named arguments, the value in the pipe."""
         from jit_synth import Request
         from jit_synth.values import Scalar
 
@@ -182,6 +199,28 @@ def _is_what_if(stage: Command) -> bool:
 
 
 def _is_sentence(stage: Command, builtin: Builtin) -> bool:
-    """`count the tasks that run`: a filter's name with nothing in the pipe and several plain words behind it is a sentence, not a call."""
-    words = [item for item in stage.items if isinstance(item, Word)]
-    return builtin.input is not Input.NOTHING and len(words) == len(stage.items) >= FEWEST_WORDS
+    """`count the tasks that run`, `memory used by each task`: several plain words behind the name of a filter or a source are a sentence, not a call."""
+    if (builtin.input is Input.NOTHING and not builtin.source) or not all(isinstance(item, Word) for item in stage.items):
+        return False
+    return sum(isinstance(item, Word) and item.text[0].isalpha() for item in stage.items) >= FEWEST_WORDS
+
+
+def _refuse_shell_habits(stage: Command) -> None:
+    """What other shells have and this one writes otherwise; a synthesizer would only wonder about the signs.
+
+    Raises:
+        ShellError: `x = ps`, `gs >> file`, `gs && ls`. Not `>`: in a sentence it compares.
+    """
+    if stage.items and isinstance(stage.items[0], Word) and stage.items[0].text in ASSIGNING:
+        name = re.sub(r"\W", "_", stage.name)
+        raise SyntaxMistake("this is no assignment: a variable begins with $", stage.name_span, hint=f"for example: ${name} = ps")
+    refuse_redirection(item for item in stage.items if not (isinstance(item, Word) and item.text in COMPARING))
+
+
+async def _print(text: str, out: Output) -> None:
+    """Long results in pieces, so that Ctrl-C is heard between them."""
+    lines = text.splitlines(keepends=True)
+    for start in range(0, len(lines), LINES_AT_ONCE):
+        out.write("".join(lines[start:start + LINES_AT_ONCE]))
+        if start + LINES_AT_ONCE < len(lines):
+            await asyncio.sleep(0)

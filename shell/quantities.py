@@ -6,6 +6,7 @@ Binary prefixes follow IEC 80000-13; k, M, G without an i are the decimal ones o
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -24,8 +25,9 @@ UNITS: dict[str, tuple[Kind, Decimal]] = {
     "TiB": (Kind.SIZE, Decimal(1 << 40)),
     "%": (Kind.RATIO, Decimal(1) / 100),
 }
-_UNITS_BY_FOLDED = {name.casefold(): unit for name, unit in UNITS.items()}      # kib and KIB are meant as KiB; no two units differ by case alone
+UNITS_BY_FOLDED = {name.casefold(): unit for name, unit in UNITS.items()}      # kib and KIB are meant as KiB; no two units differ by case alone
 
+LONGEST_NUMBER = 64                     # characters; nothing in range has more, and Python refuses to read thousands
 LARGEST_EXPONENT = 30                   # 1e30 is beyond anything measured here; a billion digits must not be computed
 EXAMPLE = {Kind.DURATION: "10ms or 1.5s", Kind.SIZE: "512 or 4KiB", Kind.RATIO: "50% or 0.5", Kind.ADDRESS: "0xFEE00000",
            Kind.INTEGER: "3", Kind.REAL: "0.5", Kind.TEXT: '"text"', Kind.BOOLEAN: "true", Kind.TIME: "1.5e18"}
@@ -45,6 +47,8 @@ def read_number(text: str) -> tuple[int | float, Kind]:
         QuantityError: a number out of range, or without digits.
     """
     plain = text.replace("_", "")
+    if len(plain) > LONGEST_NUMBER:
+        raise QuantityError(f"the number is too long: {len(plain)} digits")
     if plain.lstrip("+-")[:2].casefold() == "0x":
         digits = plain.lstrip("+-")[2:]
         if not digits:
@@ -57,7 +61,7 @@ def read_number(text: str) -> tuple[int | float, Kind]:
         raise QuantityError(f"{text} is out of range")
     if not unit:
         return (int(number), Kind.INTEGER) if number.lstrip("+-").isdecimal() else (float(value), Kind.REAL)
-    kind, factor = _UNITS_BY_FOLDED[unit.casefold()]
+    kind, factor = UNITS_BY_FOLDED[unit.casefold()]
     return (float(value * factor) if kind is Kind.RATIO else int(value * factor)), kind
 
 
@@ -113,7 +117,7 @@ def write_duration(nanoseconds: float) -> str:
 
 def _significant(value: float) -> str:
     """Three significant digits or all the whole ones; no trailing zeros, no exponent."""
-    if value != value or value in (float("inf"), float("-inf")):
+    if not math.isfinite(value):
         return str(value)
     magnitude = abs(value)
     text = f"{value:.{0 if magnitude >= 99.95 else 1 if magnitude >= 9.995 else 2}f}"

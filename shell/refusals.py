@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from shell.errors import STATUS_FAILED, ShellError, nearest_names, underline
+from shell.errors import STATUS_FAILED, ShellError, nearest_names, report, underline
 from shell.syntax import Command, Span
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class RefusedCommand(ShellError):
             lines.append(f"  nearest: {', '.join(self.nearest)}")
         if self.hint:
             lines.append(f"  {self.hint}")
-        return "".join(line + "\n" for line in lines)
+        return report(lines)
 
 
 def refused(refusal: Refusal, stage: Command, text: str, known: Iterable[str]) -> RefusedCommand:

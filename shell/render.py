@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
-from unicodedata import combining, east_asian_width
+from unicodedata import category, east_asian_width
 
 from kernel.telemetry import Column, Kind
 from shell.quantities import NUMERIC, write_value
@@ -51,7 +51,12 @@ def cells(text: str) -> int:
     """The terminal cells that a printable text takes (UAX #11)."""
     if text.isascii():
         return len(text)
-    return sum(0 if combining(character) else 2 if east_asian_width(character) in "WF" else 1 for character in text)
+    return sum(0 if _takes_no_cell(character) else 2 if east_asian_width(character) in "WF" else 1 for character in text)
+
+
+def _takes_no_cell(character: str) -> bool:
+    """Marks on the character before, zero-width blanks and joiners, and the vowels of a decomposed Hangul syllable."""
+    return category(character) in ("Mn", "Me") or "\u200b" <= character <= "\u200d" or "\u1160" <= character <= "\u11ff"
 
 
 def shorten(text: str, width: int) -> str:
@@ -78,7 +83,7 @@ def _table(columns: Sequence[Column], rows: Sequence[Sequence[object]], width: i
         line = GAP.join(_cell(text, value, column.kind, space, colour) for text, value, column, space in zip(texts, row, shown, widths, strict=False))
         lines.append(line if colour else line.rstrip())
     if not rows:
-        lines.append("(no rows)")
+        lines.append(shorten("(no rows)", width))
     if hidden := [column.name for column in columns[len(widths):]]:
         lines.append(shorten(f"{ELLIPSIS} and {', '.join(hidden)}: select them to see them", width))
     return lines
@@ -126,7 +131,7 @@ def _record(columns: Sequence[Column], values: Sequence[object], width: int, col
     lines = []
     for column, value in zip(columns, values, strict=True):
         name = _safe(column.name) + " " * (label - cells(column.name))
-        text = shorten(_safe(write_value(value, column.kind)), max(NARROWEST, width - label - len(GAP)))
+        text = shorten(_safe(write_value(value, column.kind)), max(1, width - label - len(GAP)))
         lines.append(f"{BOLD}{name}{RESET}{GAP}{_paint(text, value, column.kind, True)}" if colour else f"{name}{GAP}{text}")
     return lines
 

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from kernel.errors import KernelError
 from shell.completion import Completion, complete
-from shell.errors import STATUS_CANCELLED, STATUS_DONE
+from shell.errors import STATUS_CANCELLED, STATUS_DONE, STATUS_FAILED
 
 if TYPE_CHECKING:
+    from jit_synth import Command
     from shell import Shell
+    from shell.context import Output
 
 PROMPT = "folk> "
 BANNER = "Folkering. help lists the commands; what is not there is worked out on the spot. Ctrl-D powers off.\n"
 FAREWELL = "Ctrl-D: powering off. (Ctrl-C clears a line or stops a command.)\n"
 CANCELLED = "^C\n"
 DEFAULT_WIDTH = 80
+MOST_HISTORY = 1000
+NS_PER_MS = 1_000_000
 
 
 class Console(Protocol):
@@ -47,13 +53,70 @@ class ConsoleOutput:
             self._console.write(text)
 
 
-class Session:
-    """One conversation of a shell on a console."""
+class _Recorded:
+    """An output that also keeps what is written."""
 
-    def __init__(self, shell: Shell, console: Console) -> None:
-        self.shell, self.console = shell, console
-        self.out = ConsoleOutput(console)
-        self._running: asyncio.Task[int] | None = None
+    def __init__(self, out: Output) -> None:
+        self._out = out
+        self.pieces: list[str] = []
+
+    @property
+    def width(self) -> int:
+        return self._out.width
+
+    @property
+    def colour(self) -> bool:
+        return self._out.colour
+
+    def write(self, text: str) -> None:
+        self.pieces.append(text)
+        self._out.write(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One line that was run: what came of it, in numbers and text.
+
+    Attributes:
+        milliseconds: from Enter to the prompt, in the kernel's time.
+        synthesized: the commands that did not exist before, in the order of the pipe.
+    """
+
+    command: str
+    status: int
+    output: str
+    milliseconds: float
+    synthesized: tuple[Command, ...] = ()
+
+    def as_plain(self) -> dict[str, object]:
+        """The report for `--json`."""
+        made: list[dict[str, object]] = [{"name": command.name, "plan": str(command.plan), "wasm_bytes": len(command.wasm), "imports": list(command.imports)}
+                                         for command in self.synthesized]
+        return {"command": self.command, "status": self.status, "output": self.output, "milliseconds": round(self.milliseconds, 3), "synthesized": made,
+                "wasm_bytes": sum(len(command.wasm) for command in self.synthesized)}
+
+
+@dataclass(slots=True)
+class Session:
+    """One conversation of a shell on a console.
+
+    Attributes:
+        clock: the kernel's time in nanoseconds, for the reports.
+        broken: told what went wrong inside a command by our own mistake; the conversation goes on.
+        reports: one for each line run, in order.
+    """
+
+    shell: Shell
+    console: Console
+    clock: Callable[[], int] = lambda: 0
+    broken: Callable[[str, Exception], None] | None = None
+    reports: list[Report] = field(default_factory=list)
+    _running: asyncio.Task[int] | None = None
+
+    @property
+    def out(self) -> Output:
+        """Where results go."""
+        return ConsoleOutput(self.console)
 
     def interrupt(self) -> bool:
         """Ctrl-C while a line runs: cancel it. Whether there was one."""
@@ -66,16 +129,20 @@ class Session:
         """Talk until the machine is switched off. Returns the status of the last line."""
         self.out.write(BANNER)
         status = STATUS_DONE
-        while not self.shell.context.closed:
+        context = self.shell.context
+        while not context.closed:
             try:
-                line = await self.console.prompt(PROMPT, completer=self.complete, history=self.shell.context.history)
+                line = await self.console.prompt(PROMPT, completer=self.complete, history=context.history)
             except KeyboardInterrupt:
                 continue                                  # the line is cleared; a fresh prompt follows
             except EOFError:
+                try:
+                    context.actions.power_off()
+                except KernelError as error:
+                    self.out.write(f"folk: {error}\n")
+                    continue
                 self.out.write(FAREWELL)
-                self.shell.context.closed = True
-                self.shell.context.actions.power_off()
-                break
+                context.closed = True
             if line.strip():
                 status = await self._run(line)
         return status
@@ -102,16 +169,30 @@ class Session:
         history = self.shell.context.history
         if not history or history[-1] != line:
             history.append(line)
+            del history[:-MOST_HISTORY]
         return await self._execute(line)
 
     async def _execute(self, text: str) -> int:
-        self._running = asyncio.ensure_future(self.shell.execute(text, self.out))
+        out = _Recorded(self.out)
+        self.shell.context.synthesized.clear()
+        started = self.clock()
+        self._running = asyncio.ensure_future(self.shell.execute(text, out))
         try:
-            return await self._running
+            status = await self._running
         except asyncio.CancelledError:
             if not self._running.cancelled():
+                self._running.cancel()
                 raise                                     # the session itself is being cancelled, not the line
-            self.out.write(CANCELLED)
-            return STATUS_CANCELLED
+            out.write(CANCELLED)
+            status = STATUS_CANCELLED
+        except Exception as error:                        # our mistake: one line for the user, the rest for the log
+            if self.broken is None:
+                raise
+            self.broken(text, error)
+            out.write(f"folk: this failed by a mistake of the system's own: {type(error).__name__}: {error}\n")
+            status = STATUS_FAILED
         finally:
             self._running = None
+        took = (self.clock() - started) / NS_PER_MS
+        self.reports.append(Report(text, status, "".join(out.pieces), took, tuple(self.shell.context.synthesized)))
+        return status

@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from shell.context import Context, Output
 
 
+NO_REDIRECTION = "there are no files to redirect to yet; a value is kept in a variable: $x = ps"
+SIGNS_OF_OTHER_SHELLS = {">": NO_REDIRECTION, ">>": NO_REDIRECTION, "<": NO_REDIRECTION, "2>": NO_REDIRECTION,
+                         "&&": "one command after another: ps; cpus", "&": "every command runs to its end before the next"}
+
+
 class Takes(Enum):
     """What a parameter accepts; the value is how usage writes it."""
 
@@ -115,9 +120,11 @@ class Call:
 
 
 def operand_text(operand: Operand, context: Context) -> str:
-    """What an operand says as text; a number in base units."""
+    """What an operand says as text; a number as it was typed, `10ms` and not 10000000."""
     if isinstance(operand, Word):
         return operand.text
+    if isinstance(operand, Literal) and operand.kind is not Kind.TEXT:
+        return operand.typed
     return str(context.scalar(operand)[0])
 
 
@@ -152,11 +159,23 @@ def bind(builtin: Builtin, stage: Command, context: Context, out: Output, upstre
         if taken:
             call.operands[parameter.name] = taken
         elif parameter.required:
-            raise ShellError(f"{builtin.name} needs {_article(parameter.name)}", Span(stage.span.end, stage.span.end).to(stage.span)
-                             if not stage.items else stage.span, hint=f"usage: {builtin.usage()}")
+            end = Span(stage.span.end, stage.span.end)     # where it is missing
+            raise ShellError(f"{builtin.name} needs {_article(parameter.name)}", end, hint=f"usage: {builtin.usage()}")
+    refuse_redirection(positional)
     if positional:
         raise ShellError(f"{builtin.name} has no use for this", positional[0].span.to(positional[-1].span), hint=f"usage: {builtin.usage()}")
     return call
+
+
+def refuse_redirection(items: Iterable[Item]) -> None:
+    """Signs of other shells among operands that nobody takes, by name.
+
+    Raises:
+        ShellError: at the sign.
+    """
+    for item in items:
+        if isinstance(item, Word) and item.text in SIGNS_OF_OTHER_SHELLS:
+            raise ShellError(f"{item.text} means nothing here", item.span, hint=SIGNS_OF_OTHER_SHELLS[item.text])
 
 
 def _operand(item: Item) -> Operand:

@@ -25,11 +25,12 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Literal:
-    """A quoted string or a number. Numbers with a unit are in base units: nanoseconds, bytes, 0..1."""
+    """A quoted string or a number. Numbers with a unit are in base units: nanoseconds, bytes, 0..1; `typed` is what stood there."""
 
     value: str | int | float
     kind: Kind
     span: Span
+    typed: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +148,7 @@ class Where:
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A string or a variable at the head of a pipeline."""
+    """A string, a number or a variable at the head of a pipeline."""
 
     operand: Literal | Variable
     span: Span

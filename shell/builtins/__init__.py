@@ -8,7 +8,9 @@ from shell.builtins.tables import TABLES
 from shell.builtins.text import TEXT
 from shell.signature import Builtin
 
-BUILTINS: tuple[Builtin, ...] = (*LIVE, *TABLES, *TEXT, *CONVERSATION)
+GROUPS: tuple[tuple[str, tuple[Builtin, ...]], ...] = (
+    ("live data", LIVE), ("tables", TABLES), ("text", TEXT), ("this conversation", CONVERSATION))
+BUILTINS: tuple[Builtin, ...] = tuple(builtin for _, group in GROUPS for builtin in group)
 BY_NAME: dict[str, Builtin] = {name: builtin for builtin in BUILTINS for name in (builtin.name, *builtin.aliases)}
 SOURCE_OF: dict[str, str] = {name: builtin.source for name, builtin in BY_NAME.items() if builtin.source}
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kernel.errors import KernelError
 from kernel.telemetry import Column, Kind
+from shell.context import describe
 from shell.errors import ShellError, nearest_names
 from shell.signature import Builtin, Call, Example, Input, Parameter, Takes
 
@@ -13,8 +15,9 @@ if TYPE_CHECKING:
 
 CLEAR_SCREEN = "\x1b[2J\x1b[H"         # ECMA-48 ED 2, CUP
 OVERVIEW_END = """
-A command reads:  NAME arguments |> NAME arguments |> ...      help NAME tells more about one.
-A name that is not listed is worked out, compiled and checked on the spot; add -WhatIf to see how, without running it.
+A line reads: NAME arguments |> NAME arguments ...   help NAME: more about one.
+A name that is not here is worked out, compiled and checked on the spot;
+with -WhatIf it is shown and not run. Try: show the three busiest cpus
 """
 
 
@@ -26,29 +29,32 @@ def _help(call: Call) -> Value:
         return Text(_overview(call))
     from shell.builtins import BY_NAME
 
-    builtin = BY_NAME.get(name) or next((known for key, known in BY_NAME.items() if key.casefold() == name.casefold()), None)
+    folded = name.casefold()
+    builtin = next((known for key, known in BY_NAME.items() if key.casefold() == folded), None)
+    source = next((known for key, known in call.context.sources.items() if key.casefold() == (builtin.source if builtin else folded)), None)
+    columns = [] if source is None else [f"  {column.name:12} {column.kind.name.lower():9} {column.doc}" for column in source.columns]
     if builtin is not None:
-        return Text(describe_builtin(builtin))
-    source = call.context.sources.get(name)
+        return Text("\n".join([describe_builtin(builtin), *(["columns:", *columns] if columns else [])]))
     if source is not None:
-        return Text("\n".join([f"{source.name}: {source.doc}", *(f"  {column.name:14} {column.kind.name.lower():9} {column.doc}" for column in source.columns)]))
+        return Text("\n".join([f"{source.name}: {source.doc}", *columns]))
     if name in call.context.learned:
         return Text(f"{name} was synthesized here: {call.context.learned[name]}\n{name} -WhatIf shows all of it")
     raise ShellError(f"there is no help on {name!r}", call.given("name")[0].span, nearest=nearest_names(name, [*BY_NAME, *call.context.sources]))
 
 
 def _overview(call: Call) -> str:
-    from shell.builtins import BUILTINS
+    from shell.builtins import BY_NAME, GROUPS
 
-    lines = [f"{builtin.name:12} {builtin.doc}" for builtin in BUILTINS]
-    lines += [f"{name:12} {source.doc}" for name, source in call.context.sources.items() if name not in _builtin_names()]
+    lines = []
+    for title, builtins in GROUPS:
+        lines += [f"{title}:", *(f"  {builtin.name:11} {builtin.doc}" for builtin in builtins)]
+    others = [f"  {name:11} {source.doc}" for name, source in call.context.sources.items() if name not in BY_NAME]
+    learned = [f"  {name:11} {plan}" for name, plan in call.context.learned.items()]
+    if others:
+        lines += ["other live data:", *others]
+    if learned:
+        lines += ["learned here:", *learned]
     return "\n".join(lines) + "\n" + OVERVIEW_END
-
-
-def _builtin_names() -> set[str]:
-    from shell.builtins import BY_NAME
-
-    return set(BY_NAME)
 
 
 def describe_builtin(builtin: Builtin) -> str:
@@ -72,6 +78,13 @@ def _history(call: Call) -> Value:
     return Table(columns, tuple(numbered[max(0, len(numbered) - count):]))
 
 
+def _variables(call: Call) -> Value:
+    from jit_synth.values import Table
+
+    columns = (Column("name", Kind.TEXT, "with its dollar"), Column("value", Kind.TEXT, "what it holds, in a few words"))
+    return Table(columns, tuple((f"${name}", describe(value)) for name, value in call.context.variables.items()))
+
+
 def _clear(call: Call) -> Value:
     from jit_synth.values import Nothing
 
@@ -83,25 +96,33 @@ def _clear(call: Call) -> Value:
 def _power_off(call: Call) -> Value:
     from jit_synth.values import Nothing
 
-    call.out.write("Powering off.\n")
+    try:
+        call.context.actions.power_off()
+    except KernelError as error:
+        raise ShellError(str(error), call.stage.name_span) from None
     call.context.closed = True
-    call.context.actions.power_off()
+    call.out.write("Powering off.\n")
     return Nothing()
 
 
 def _reboot(call: Call) -> Value:
     from jit_synth.values import Nothing
 
-    call.out.write("Rebooting.\n")
+    try:
+        call.context.actions.reboot()
+    except KernelError as error:
+        raise ShellError(str(error), call.stage.name_span) from None
     call.context.closed = True
-    call.context.actions.reboot()
+    call.out.write("Rebooting.\n")
     return Nothing()
 
 
 CONVERSATION = (
     Builtin("help", "what there is, or all about one command", _help, Input.NOTHING, (Parameter("name", Takes.TEXT, "a command or a source"),), ("man",),
             (Example("help", "everything in one list"), Example("help sort", "usage, arguments and examples of one command"))),
-    Builtin("history", "the lines typed so far", _history, Input.NOTHING, (Parameter("count", Takes.NUMBER, "the latest so many"),), examples=(Example("history 5", "the latest five"),)),
+    Builtin("history", "the lines typed so far", _history, Input.NOTHING, (Parameter("count", Takes.NUMBER, "the latest so many"),),
+            examples=(Example("history 5", "the latest five"),)),
+    Builtin("variables", "what has been kept: $name = pipeline", _variables, examples=(Example("variables", "names, and what they hold"),)),
     Builtin("clear", "an empty screen", _clear, aliases=("cls",), examples=(Example("clear", "start at the top again"),)),
     Builtin("poweroff", "switch the machine off by ACPI", _power_off, aliases=("shutdown", "exit"), examples=(Example("poweroff", "the end"),)),
     Builtin("reboot", "restart the machine", _reboot, aliases=("restart",), examples=(Example("reboot", "from the reset vector again"),)),

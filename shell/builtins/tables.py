@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -95,11 +96,9 @@ def _group(call: Call) -> Value:
 
     table = table_of(call)
     (index,) = _chosen(call, table)
-    counts: dict[object, int] = {}
-    for row in table.rows:
-        counts[row[index]] = counts.get(row[index], 0) + 1
+    counts = Counter(row[index] for row in table.rows)
     columns = (table.columns[index], Column("count", Kind.INTEGER, f"rows with this {table.columns[index].name}"))
-    return Table(columns, tuple(sorted(counts.items(), key=lambda item: -item[1])))
+    return Table(columns, tuple(counts.most_common()))
 
 
 def _measure(call: Call) -> Value:
@@ -132,19 +131,24 @@ def _where(call: Call) -> Value:
 
 
 TABLES = (
-    Builtin("where", "the rows for which a condition holds", _where, Input.TABLE, (Parameter("condition", Takes.CONDITION, "COLUMN COMPARISON VALUE, joined by and, or, not", required=True),),
+    Builtin("where", "the rows for which a condition holds", _where, Input.TABLE,
+            (Parameter("condition", Takes.CONDITION, "COLUMN COMPARISON VALUE, joined by and, or, not", required=True),),
             examples=(Example("cpus |> where load > 50%", "the busy ones"), Example('ps |> where name == "pulse" and time > 1ms', "two conditions"),
                       Example('ps |> where not (state contains run or cpu == 0)', "grouped, and turned round"))),
-    Builtin("select", "some columns, in the order given", _select, Input.TABLE, (COLUMNS,), examples=(Example("ps |> select name time", "two columns of each task"),)),
+    Builtin("select", "some columns, in the order given", _select, Input.TABLE, (COLUMNS,),
+            examples=(Example("ps |> select name time", "two columns of each task"),)),
     Builtin("sort", "the rows in order of columns", _sort, Input.TABLE, (COLUMNS, Parameter("descending", Takes.SWITCH, "largest first")),
             examples=(Example("ps |> sort name", "by name"), Example("cpus |> sort load -Descending", "the busiest first"))),
     Builtin("first", "the first rows", _first, Input.TABLE, (COUNT,), ("head",), (Example("ps |> first 3", "three tasks"),)),
     Builtin("last", "the last rows", _last, Input.TABLE, (COUNT,), ("tail",), (Example("log |> last 10", "the end of the log"),)),
     Builtin("reverse", "the rows, last one first", _reverse, Input.TABLE, examples=(Example("log |> reverse", "the newest line on top"),)),
-    Builtin("distinct", "the rows without repetitions", _distinct, Input.TABLE, aliases=("unique",), examples=(Example("ps |> select state |> distinct", "the states there are"),)),
+    Builtin("distinct", "the rows without repetitions", _distinct, Input.TABLE, aliases=("unique",),
+            examples=(Example("ps |> select state |> distinct", "the states there are"),)),
     Builtin("count", "how many rows", _count, Input.TABLE, examples=(Example("ps |> count", "the number of tasks"),)),
-    Builtin("group", "how many rows have each value of a column", _group, Input.TABLE, (ONE_COLUMN,), examples=(Example("ps |> group state", "tasks by state"),)),
+    Builtin("group", "how many rows have each value of a column", _group, Input.TABLE, (ONE_COLUMN,),
+            examples=(Example("ps |> group state", "tasks by state"),)),
     Builtin("measure", "count, sum, average, smallest and largest of a column", _measure, Input.TABLE, (ONE_COLUMN,),
             examples=(Example("ps |> measure memory", "what the tasks hold together"),)),
-    Builtin("columns", "the columns of a table: name, kind, meaning", _columns, Input.TABLE, examples=(Example("cpus |> columns", "what can be asked about a vCPU"),)),
+    Builtin("columns", "the columns of a table: name, kind, meaning", _columns, Input.TABLE,
+            examples=(Example("cpus |> columns", "what can be asked about a vCPU"),)),
 )

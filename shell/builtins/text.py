@@ -56,7 +56,7 @@ def _echo(call: Call) -> Value:
 
 
 TEXT = (
-    Builtin("to-json", "the value as JSON, numbers in base units (bytes, nanoseconds, 0..1)", _to_json, Input.ANY,
+    Builtin("to-json", "the value as JSON, numbers in base units (bytes, ns, 0..1)", _to_json, Input.ANY,
             (Parameter("compact", Takes.SWITCH, "on one line"),), ("ConvertTo-Json",),
             (Example("ps |> to-json", "all tasks as a list of objects"), Example("uptime |> to-json -Compact", "nanoseconds since the start"))),
     Builtin("echo", "its arguments as text", _echo, Input.NOTHING, (Parameter("text", Takes.TEXT, "what to say", several=True),),
