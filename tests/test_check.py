@@ -15,6 +15,7 @@ from launcher.environment import RUN_LOCK, TEST_LOCK
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("machine", "devices", "kernel", "jit_synth", "shell", "images", "launcher")
+CHIP_HOOK = r"_|(on|read|peek|write)_[A-Z]|on_reset$|on_restore$|initial$"      # devices/core/registers.py says what they are for
 
 
 def test_style_types_and_imports(capsys: pytest.CaptureFixture[str]) -> None:
@@ -23,11 +24,11 @@ def test_style_types_and_imports(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def public_methods(tree: ast.Module) -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
-    """Public methods of public classes, but for Protocols, which document theirs, setters, and what answers for a register declared with a text."""
+    """Public methods of public classes, but for Protocols, which document theirs, setters, and the hooks of a chip."""
     for owner in ast.walk(tree):
         if isinstance(owner, ast.ClassDef) and not owner.name.startswith("_") and not any(ast.unparse(base).startswith("Protocol") for base in owner.bases):
             methods = (node for node in owner.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
-            yield from ((owner.name, method) for method in methods if not re.match(r"_|(on|read|peek|write)_[A-Z]", method.name)
+            yield from ((owner.name, method) for method in methods if not re.match(CHIP_HOOK, method.name)
                         and not any(ast.unparse(decorator).endswith(".setter") for decorator in method.decorator_list))
 
 

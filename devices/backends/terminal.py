@@ -14,7 +14,7 @@ import signal
 import termios
 import types
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 ESCAPE = 0x01                        # Ctrl-A
 CHUNK = 4096
@@ -50,7 +50,7 @@ class Terminal:
         self.watch: Callable[[bytes], None] | None = None
         self._line, self._leave = line, leave
         self._source, self._sink = source, sink
-        self._saved: list[object] | None = None
+        self._saved: list[Any] | None = None
         self._before: dict[int, object] = {}
         self._escaped = False
         self._backlog = bytearray()
@@ -112,7 +112,8 @@ class Terminal:
             if data:
                 self._backlog += self._without_escapes(data) if self.interactive else data
             else:
-                self._source = self._end_of_input()
+                self._source = None
+                self._end_of_input()
         room = min(self._line.space(), len(self._backlog))
         if room > 0:
             self._line.receive(bytes(self._backlog[:room]))

@@ -50,6 +50,6 @@ def table(signature: str, revision: int, body: bytes, pointers: tuple[Pointer, .
     return Table(signature, header + body, pointers, ((CHECKSUM_AT, length),))
 
 
-def checksum(data: bytes) -> int:
+def checksum(data: bytes | bytearray) -> int:
     """The byte that makes the sum of all bytes 0, modulo 256."""
     return -sum(data) & 0xFF

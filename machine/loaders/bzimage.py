@@ -129,8 +129,7 @@ def _identity_map() -> bytes:
     """PML4, one PDPT and `IDENTITY_GIB` page directories of 2 MiB pages."""
     tables = [struct.pack("<Q", PAGE_TABLES + PAGE | PRESENT_WRITE).ljust(PAGE, b"\0")]
     tables.append(b"".join(struct.pack("<Q", PAGE_TABLES + (2 + gib) * PAGE | PRESENT_WRITE) for gib in range(IDENTITY_GIB)).ljust(PAGE, b"\0"))
-    for gib in range(IDENTITY_GIB):
-        tables.append(struct.pack("<512Q", *(gib << 30 | index << 21 | LARGE_PAGE | PRESENT_WRITE for index in range(512))))
+    tables.extend(struct.pack("<512Q", *(gib << 30 | index << 21 | LARGE_PAGE | PRESENT_WRITE for index in range(512))) for gib in range(IDENTITY_GIB))
     return b"".join(tables)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from itertools import pairwise
 
 import pytest
 
@@ -54,7 +55,7 @@ def test_the_memory_map_is_the_machines(memory: GuestMemory) -> None:
     page = memory.read(entry.rsi, 4096)
     entries = [struct.unpack_from("<QQI", page, bzimage.E820_TABLE + 20 * index) for index in range(page[bzimage.E820_ENTRIES])]
     assert entries == [(one.base, one.length, one.kind) for one in memory.regions()]
-    assert all(left[0] + left[1] <= right[0] for left, right in zip(entries, entries[1:], strict=False))
+    assert all(left[0] + left[1] <= right[0] for left, right in pairwise(entries))
 
 
 def test_the_page_tables_map_the_kernel_to_itself(memory: GuestMemory) -> None:
