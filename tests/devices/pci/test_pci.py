@@ -1,0 +1,127 @@
+"""PCI configuration: mechanism 1, the host bridge, the LPC bridge."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from devices.core.bus import Bus
+from devices.core.log import AccessLog
+from devices.pci.config_space import PciBus
+from devices.pci.host_bridge import ConfigAddress, ConfigData, HostBridge
+from devices.pci.lpc import LpcBridge
+from devices.reset_control import ResetControl
+
+
+@dataclass
+class Pci:
+    """Both bridges on a bus behind ports 0xCF8-0xCFF."""
+
+    log: AccessLog = field(default_factory=AccessLog)
+    irqs: list[tuple[int, bool]] = field(default_factory=list)
+    bases: list[int | None] = field(default_factory=list)
+    windows: list[tuple[int, int] | None] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.ports = Bus("port", 0x10000, self.log)
+        self.bus = PciBus(self.log)
+        self.lpc = LpcBridge(self.log, lambda number, level: self.irqs.append((number, level)), self.bases.append, 0x600)
+        self.bus.plug(0, 0, HostBridge(self.log, self.windows.append))
+        self.bus.plug(31, 0, self.lpc)
+        address = ConfigAddress(self.log)
+        self.ports.map(0xCF8, 4, address.blocks["port"], "CONFIG_ADDRESS")
+        self.ports.map(0xCFC, 4, ConfigData(address, self.bus), "CONFIG_DATA")
+
+    def select(self, slot: int, register: int, bus: int = 0, function: int = 0) -> None:
+        self.ports.write(0xCF8, 4, 1 << 31 | bus << 16 | slot << 11 | function << 8 | register)
+
+    def read(self, slot: int, register: int, size: int = 4, **where: int) -> int:
+        self.select(slot, register & 0xFC, **where)
+        return self.ports.read(0xCFC + (register & 3), size)
+
+    def write(self, slot: int, register: int, value: int, size: int = 4) -> None:
+        self.select(slot, register & 0xFC)
+        self.ports.write(0xCFC + (register & 3), size, value)
+
+
+@pytest.fixture
+def pci() -> Pci:
+    return Pci()
+
+
+def test_3_2_2_3_2_mechanism_1_finds_both_bridges(pci: Pci) -> None:
+    assert pci.read(0, 0) == 0x29C08086
+    assert pci.read(31, 0) == 0x29188086
+    assert (pci.read(0, 8) >> 8, pci.read(31, 8) >> 8) == (0x060000, 0x060100)
+    assert [pci.read(31, at, 1) for at in range(4)] == [0x86, 0x80, 0x18, 0x29]
+    assert pci.read(31, 2, 2) == 0x2918
+
+
+def test_3_2_2_3_4_nobody_answers_with_all_ones(pci: Pci) -> None:
+    assert pci.read(5, 0) == 0xFFFFFFFF
+    assert pci.read(0, 0, bus=1) == 0xFFFFFFFF
+    assert pci.read(31, 0, 2, function=2) == 0xFFFF
+
+
+def test_without_the_enable_bit_the_data_ports_float(pci: Pci) -> None:
+    pci.ports.write(0xCF8, 4, 0)
+    assert pci.ports.read(0xCFC, 4) == 0xFFFFFFFF
+    pci.ports.write(0xCFC, 4, 0)
+    assert pci.read(0, 0) == 0x29C08086
+
+
+def test_only_double_words_are_config_address(pci: Pci) -> None:
+    pci.select(31, 0x40)
+    pci.ports.write(0xCF8, 2, 0x1234)
+    assert pci.ports.read(0xCF8, 4) == 0x8000F840
+    asked: list[object] = []
+    pci.ports.map_exact(0xCF9, 1, ResetControl(pci.log, asked.append).blocks["port"], "RST_CNT")
+    pci.ports.write(0xCF9, 1, 0x06)
+    assert len(asked) == 1 and pci.ports.read(0xCF8, 4) == 0x8000F840
+
+
+def test_command_keeps_what_it_has_and_ids_cannot_be_written(pci: Pci) -> None:
+    pci.write(31, 4, 0xFFFF, 2)
+    assert pci.read(31, 4, 2) == 0x0547
+    pci.write(31, 0, 0)
+    assert pci.read(31, 0) == 0x29188086
+
+
+def test_5_1_pciexbar_is_told_when_it_changes(pci: Pci) -> None:
+    pci.write(0, 0x64, 0)
+    pci.write(0, 0x60, 0xE0000001)
+    assert pci.windows == [(0xE0000000, 256 << 20)]
+    pci.write(0, 0x60, 0xE0000005)
+    pci.write(0, 0x60, 0)
+    assert pci.windows[1:] == [(0xE0000000, 64 << 20), None]
+
+
+def test_13_1_9_pmbase_and_acpi_cntl_move_the_acpi_block(pci: Pci) -> None:
+    pci.write(31, 0x40, 0xB001)
+    pci.write(31, 0x44, 0, 1)
+    pci.write(31, 0x44, 0x80, 1)
+    assert pci.bases == [0xB000, None, 0xB000]
+    assert pci.read(31, 0x40) == 0xB001
+    pci.lpc.reset()
+    assert pci.bases[-1] == 0x600
+
+
+def test_13_1_10_pirqs_drive_the_isa_interrupt_they_are_routed_to(pci: Pci) -> None:
+    pci.lpc.pirq[0].raise_()
+    assert pci.irqs == [], "not routed after a reset"
+    pci.write(31, 0x60, 0x0A, 1)
+    assert pci.irqs == [(10, True)]
+    pci.write(31, 0x69, 0x0A, 1)
+    pci.lpc.pirq[5].raise_()
+    pci.lpc.pirq[0].lower()
+    assert pci.irqs == [(10, True)], "PIRQF still asserts it"
+    pci.write(31, 0x69, 0x0B, 1)
+    assert sorted(pci.irqs[1:]) == [(10, False), (11, True)]
+    pci.write(31, 0x69, 0x00, 1)
+    assert pci.irqs[-1] == (11, False), "0 is a reserved route"
+
+
+def test_a_place_is_taken_once(pci: Pci) -> None:
+    with pytest.raises(ValueError, match="00:1f.0 is taken"):
+        pci.bus.plug(31, 0, pci.lpc)
