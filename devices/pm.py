@@ -66,8 +66,8 @@ class State:
     apm_sts: int = 0
 
 
-class Pm(Chip[State]):
-    """The power-management block. `blocks["acpi"]` is what PMBASE places (128 bytes), `blocks["apm"]` ports 0xB2 and 0xB3.
+class AcpiPm(Chip[State]):
+    """The power-management block. `blocks["registers"]` is what PMBASE places (128 bytes), `blocks["smi"]` ports 0xB2 and 0xB3.
 
     Args:
         clock: for the timer.
@@ -79,7 +79,7 @@ class Pm(Chip[State]):
 
     NAME = "pm"
     BLOCKS = (
-        Layout("acpi", 0x80, (
+        Layout("registers", 0x80, (
             PM1_STS, PM1_EN, PM1_CNT,
             Register("PM1_TMR", 0x08, 4, RO, doc="3.579545 MHz"),
             Register("PROC_CNT", 0x10, 4, TODO, doc="clock throttling"),
@@ -93,7 +93,7 @@ class Pm(Chip[State]):
                 Field("NMI_NOW", 8, TODO), Field("NMI2SMI_EN", 9, TODO), Field("TCO_TMR_HLT", 11, doc="halts a watchdog that is not there"),
                 Field("TCO_LOCK", 12, TODO))),
         )),
-        Layout("apm", 2, (
+        Layout("smi", 2, (
             Register("APM_CNT", 0, 1, RW, doc="a command for firmware"),
             Register("APM_STS", 1, 1, RW, doc="its argument or answer"),
         )),

@@ -7,7 +7,7 @@ import pytest
 from devices.core.clock import SECOND, ManualTime, VirtualClock
 from devices.core.irq import IrqLine
 from devices.core.log import AccessLog
-from devices.pm import HERTZ, Pm
+from devices.pm import HERTZ, AcpiPm
 
 PM1_STS, PM1_EN, PM1_CNT, PM1_TMR, GPE0_STS, GPE0_EN, SMI_EN = 0x00, 0x02, 0x04, 0x08, 0x20, 0x28, 0x30
 
@@ -19,8 +19,8 @@ class Bench:
         self.sci = IrqLine()
         self.log = AccessLog()
         self.off = 0
-        self.chip = Pm(self.clock, self.sci, self.log, self._off, wide)
-        self.acpi, self.apm = self.chip.blocks["acpi"], self.chip.blocks["apm"]
+        self.chip = AcpiPm(self.clock, self.sci, self.log, self._off, wide)
+        self.acpi, self.apm = self.chip.blocks["registers"], self.chip.blocks["smi"]
 
     def _off(self) -> None:
         self.off += 1
