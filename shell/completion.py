@@ -24,6 +24,7 @@ SAME_COLUMNS = frozenset({"where", "sort", "first", "last", "reverse", "distinct
 _ASSIGNMENT = re.compile(r"\s*\$\w+\s*=(?!=)\s*")
 _LAST_WORD = re.compile(r"[^\s()<>=!]*$")
 _COMPARED = re.compile(r"(\w[^\s|;\"'~<>=!()&]*)\s*(?:==|!=|<>|=|\s(?:contains|starts-with|ends-with|-eq|-ne)\s)\s*$", re.IGNORECASE)
+_GOES_ON = re.compile(r"(?:\s|#[^\n]*\n)*\|>")
 _BARE = re.compile(r"\w[\w.:-]*")
 
 
@@ -68,35 +69,33 @@ def complete(before_cursor: str, context: Context) -> list[Completion]:
 
 
 def split_stages(text: str) -> list[str] | None:
-    """The stages of the statement that the text ends in; None if it ends inside a string or a comment."""
-    start, quote, position = 0, "", 0
-    cuts: list[tuple[int, int]] = []                      # where each |> of this statement begins and ends
+    """The stages of the statement that the text ends in, without comments; None if it ends inside a string or a comment."""
+    stages, quote, position = [""], "", 0
     while position < len(text):
         character = text[position]
         at_word = position == 0 or text[position - 1].isspace() or text[position - 1] in "(=|>"
+        length = 1
         if quote:
-            if character == "\\":
-                position += 1
-            elif character == quote:
-                quote = ""
+            length = 2 if character == "\\" else 1
+            quote = "" if character == quote else quote
         elif character == '"' or (character == "'" and at_word):
             quote = character
         elif character == "#" and at_word:
             end = text.find("\n", position)
             if end < 0:
                 return None
-            position = end - 1
+            position = end
+            continue
         elif text.startswith("|>", position):
-            cuts.append((position, position + 2))
-            position += 1
-        elif character in ";\n" and not (character == "\n" and cuts and not text[cuts[-1][1]:position].strip()):
-            start, cuts = position + 1, []                # a line that ends in a pipe goes on; any other ends its statement
-        position += 1
-    if quote:
-        return None
-    stages = [start, *(end for _, end in cuts)]
-    ends = [*(begin for begin, _ in cuts), len(text)]
-    return [text[begin:end] for begin, end in zip(stages, ends, strict=True)]
+            stages.append("")
+            position += 2
+            continue
+        elif character == ";" or (character == "\n" and stages[-1].strip() and not _GOES_ON.match(text, position)):
+            stages, position = [""], position + 1         # a line that ends in a pipe goes on, and so does one before a pipe
+            continue
+        stages[-1] += text[position:position + length]
+        position += length
+    return None if quote else stages
 
 
 def columns_of(stages: Sequence[str], context: Context) -> tuple[Column, ...]:

@@ -64,22 +64,21 @@ def nearest_names(name: str, candidates: Iterable[str]) -> tuple[str, ...]:
     return tuple(by_folded[known] for known in [*begun, *close][:NEAREST_COUNT])
 
 
-def underline(text: str, span: Span) -> list[str]:
-    """The line of `text` that `span` begins in, indented, and a line of carets under the span."""
+def underline(text: str, span: Span, *marks: Span) -> list[str]:
+    """The line of `text` that `span` begins in, indented, and a line of carets under the marks; under the span if there are none."""
     line_start = text.rfind("\n", 0, span.start) + 1
     line_end = text.find("\n", span.start)
     line = text[line_start:line_end if line_end >= 0 else len(text)]
-    start = span.start - line_start
-    end = min(max(span.end - line_start, start + 1), max(len(line), start + 1))
+    marked = {position - line_start for mark in marks or (span,) for position in range(mark.start, max(mark.end, mark.start + 1))}
 
+    start = (marks or (span,))[0].start - line_start
     cut = max(0, start - EXCERPT_WIDTH // 2) if len(line) > EXCERPT_WIDTH else 0
     lead = "..." if cut else ""
     shown = line[cut:cut + EXCERPT_WIDTH]
-    end = min(end, cut + EXCERPT_WIDTH + 1)
-    before, marked = shown[:start - cut], shown[start - cut:end - cut]
-    carets = "^" * max(1, sum(map(_cells, marked)))
-    pad = " " * (len(lead) + sum(map(_cells, before)))
-    return [f"  {lead}{printable(shown)}", f"  {pad}{carets}"]
+    under = [("^" if position in marked else " ") * _cells(character) for position, character in enumerate(shown, start=cut)]
+    behind = "^" if cut + len(shown) in marked else ""    # the end of the text, where something is missing
+    carets = " " * len(lead) + "".join(under) + behind
+    return [f"  {lead}{printable(shown)}", f"  {carets.rstrip()}"]
 
 
 def printable(text: str) -> str:

@@ -71,7 +71,7 @@ def write_value(value: object, kind: Kind) -> str:
         return ""
     if isinstance(value, bool) or kind is Kind.BOOLEAN:
         return "yes" if value else "no"
-    if not isinstance(value, (int, float)):
+    if not isinstance(value, (int, float)) or (isinstance(value, float) and not math.isfinite(value)):
         return str(value)
     match kind:
         case Kind.SIZE:
@@ -117,8 +117,6 @@ def write_duration(nanoseconds: float) -> str:
 
 def _significant(value: float) -> str:
     """Three significant digits or all the whole ones; no trailing zeros, no exponent."""
-    if not math.isfinite(value):
-        return str(value)
     magnitude = abs(value)
     text = f"{value:.{0 if magnitude >= 99.95 else 1 if magnitude >= 9.995 else 2}f}"
     text = text.rstrip("0").rstrip(".") if "." in text else text

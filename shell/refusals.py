@@ -13,7 +13,7 @@ from shell.errors import STATUS_FAILED, ShellError, nearest_names, report, under
 from shell.syntax import Command, Span
 
 if TYPE_CHECKING:
-    from jit_synth import CommandStopped, Refusal
+    from jit_synth.refusals import CommandStopped, Refusal
 
 _PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|\w")       # Get-TopTasks: Get, Top, Tasks
 
@@ -28,19 +28,7 @@ class RefusedCommand(ShellError):
     def render(self, text: str) -> str:
         """The report; carets stand under what was understood."""
         lines = [f"folk: {self.message}"]
-        if self.marks:
-            stage_line, _ = underline(text, self.span)
-            line_start = text.rfind("\n", 0, self.span.start) + 1
-            shown = text[line_start:].split("\n", 1)[0]
-            if stage_line.strip() == shown.strip():       # not a cut excerpt: the marks' columns are the text's
-                carets = [" "] * len(shown)
-                for mark in self.marks:
-                    carets[mark.start - line_start:mark.end - line_start] = "^" * (mark.end - mark.start)
-                lines += [stage_line, "  " + "".join(carets).rstrip()]
-            else:
-                lines += underline(text, self.span)
-        else:
-            lines.append(underline(text, self.span)[0])
+        lines += underline(text, self.span, *self.marks) if self.marks else underline(text, self.span)[:1]
         lines.append(f"  understood: {self.understood or 'nothing of it'}")
         if self.nearest:
             lines.append(f"  nearest: {', '.join(self.nearest)}")
@@ -51,10 +39,9 @@ class RefusedCommand(ShellError):
 
 def refused(refusal: Refusal, stage: Command, text: str, known: Iterable[str]) -> RefusedCommand:
     """The error that reports a refusal at its stage; names of this shell are added to the nearest ones."""
-    understood = [refusal.understood] if isinstance(refusal.understood, str) else list(refusal.understood)
     nearest = dict.fromkeys((*refusal.nearest, *nearest_names(stage.name, known)))
-    return RefusedCommand(f"{stage.name}: {refusal.message} [{refusal.kind.name}]", stage.span, _marks(understood, stage, text),
-                          ", ".join(part for part in understood if part), nearest=nearest, hint=refusal.hint)
+    return RefusedCommand(f"{stage.name}: {refusal.message} [{refusal.kind.name}]", stage.span, _marks(refusal.understood, stage, text),
+                          ", ".join(refusal.understood), nearest=nearest, hint=refusal.hint)
 
 
 def stopped(stop: CommandStopped, stage: Command) -> ShellError:

@@ -112,6 +112,7 @@ class Session:
     broken: Callable[[str, Exception], None] | None = None
     reports: list[Report] = field(default_factory=list)
     _running: asyncio.Task[int] | None = None
+    _interrupted: bool = False
 
     @property
     def out(self) -> Output:
@@ -122,6 +123,7 @@ class Session:
         """Ctrl-C while a line runs: cancel it. Whether there was one."""
         if self._running is None or self._running.done():
             return False
+        self._interrupted = True
         self._running.cancel()
         return True
 
@@ -143,6 +145,7 @@ class Session:
                     continue
                 self.out.write(FAREWELL)
                 context.closed = True
+                break
             if line.strip():
                 status = await self._run(line)
         return status
@@ -175,14 +178,13 @@ class Session:
     async def _execute(self, text: str) -> int:
         out = _Recorded(self.out)
         self.shell.context.synthesized.clear()
-        started = self.clock()
+        started, self._interrupted = self.clock(), False
         self._running = asyncio.ensure_future(self.shell.execute(text, out))
         try:
             status = await self._running
         except asyncio.CancelledError:
-            if not self._running.cancelled():
-                self._running.cancel()
-                raise                                     # the session itself is being cancelled, not the line
+            if not self._interrupted:
+                raise                                     # the session itself is being cancelled, and the line with it
             out.write(CANCELLED)
             status = STATUS_CANCELLED
         except Exception as error:                        # our mistake: one line for the user, the rest for the log

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernel.telemetry import Kind
@@ -27,7 +27,7 @@ KIB, MIB, GIB, TIB = (1 << shift for shift in (10, 20, 30, 40))
     (True, Kind.BOOLEAN, "yes"), (False, Kind.BOOLEAN, "no"), (1, Kind.BOOLEAN, "yes"),
     (42, Kind.INTEGER, "42"), (10**20, Kind.INTEGER, str(10**20)), (2.5, Kind.REAL, "2.5"), (1 / 3, Kind.REAL, "0.33"), (100.25, Kind.REAL, "100"),
     (-0.001, Kind.REAL, "0"),
-    (float("inf"), Kind.REAL, "inf"), (float("nan"), Kind.RATIO, "nan %"), ("text", Kind.TEXT, "text"), ("odd", Kind.SIZE, "odd"), (None, Kind.SIZE, ""),
+    (float("inf"), Kind.REAL, "inf"), (float("nan"), Kind.RATIO, "nan"), ("text", Kind.TEXT, "text"), ("odd", Kind.SIZE, "odd"), (None, Kind.SIZE, ""),
 ])
 def test_values_for_people(value: object, kind: Kind, text: str) -> None:
     assert write_value(value, kind) == text
@@ -45,6 +45,7 @@ def test_every_unit_reads_without_regard_to_case() -> None:
             assert read_number(f"3{spelling}") == (pytest.approx(float(3 * factor)), kind)
 
 
+@settings(derandomize=True, deadline=None)
 @given(st.integers(-10**18, 10**18))
 def test_integers_are_exact(number: int) -> None:
     assert read_number(str(number)) == (number, Kind.INTEGER)
@@ -52,6 +53,7 @@ def test_integers_are_exact(number: int) -> None:
     assert read_number(f"{number}KiB") == (number << 10, Kind.SIZE)
 
 
+@settings(derandomize=True, deadline=None)
 @given(st.integers(0, 10**18))
 def test_durations_for_people_are_short(number: int) -> None:
     text = write_value(number, Kind.DURATION)
@@ -59,7 +61,7 @@ def test_durations_for_people_are_short(number: int) -> None:
     assert not text.startswith(("1000 ", "60 s", "60 min", "24 h"))
 
 
+@settings(derandomize=True, deadline=None)
 @given(st.one_of(st.integers(), st.floats()), st.sampled_from(Kind))
 def test_no_number_is_too_odd_to_be_written(value: float, kind: Kind) -> None:
-    if not (kind is Kind.ADDRESS and isinstance(value, float)):
-        assert write_value(value, kind).isprintable()
+    assert write_value(value, kind).isprintable()

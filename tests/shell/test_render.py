@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jit_synth.values import Nothing, Record, Scalar, Table, Text
@@ -88,6 +88,7 @@ def test_a_large_table_is_quick_and_whole() -> None:
     assert shown.count("\n") == 5_002 and "task 4999" in shown
 
 
+@settings(derandomize=True, deadline=None)
 @given(st.lists(st.tuples(st.text(max_size=20), st.one_of(st.none(), st.integers(0, 2**63))), max_size=5), st.integers(1, 60), st.booleans())
 def test_no_line_is_wider_than_the_terminal(rows: list[tuple[object, ...]], width: int, colour: bool) -> None:
     for value in (table(*rows), *(Record(columns("n TEXT", "s SIZE"), row) for row in rows[:1] if width > 8)):
