@@ -74,9 +74,9 @@ def _host(environment: Environment) -> Iterator[Finding]:
     else:
         yield Finding(Verdict.BAD, "pip", "missing", "no packages can be installed; on Debian: apt-get install python3-pip")
     system = os.uname()
-    known = system.sysname == "Linux" and system.machine in ("x86_64", "aarch64")
+    known = system.sysname == "Linux" and system.machine == "x86_64"
     yield Finding(Verdict.GOOD if known else Verdict.OPTIONAL, "system", f"{system.sysname} {system.release} on {system.machine}",
-                  "" if known else "only Linux on x86_64 is tested")
+                  "" if known else "only Linux on x86_64 is tested; the engine's stubs are for it alone")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     yield Finding(Verdict.GOOD, "cores", f"{cores}; one PC uses one, however many vCPUs it has")
     yield _executable_memory()
