@@ -65,6 +65,7 @@ class Linux:
 
         tables = place(board.acpi_tables(), DIRECT_TABLES)
         board.memory.write(DIRECT_TABLES, tables.data)
+        board.as_firmware_leaves_it()
         return load(board.memory, self.kernel, self.initrd, self.append, tables.rsdp, board.memory.regions())
 
 

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from devices.core.bus import Bus
-from devices.core.clock import HostTime, InstructionTime, VirtualClock, host_time
+from devices.core.clock import HostTime, InstructionTime, VirtualClock, host_time, wall_time
 from devices.core.log import AccessLog
 from devices.core.reset import ResetKind
 from machine.board import Board
 from machine.engine.engine import Engine, Reason
-from machine.engine.tsc import host_tsc_hz
+from machine.engine import tsc
 from machine.errors import MachineError
 from machine.hardware import HardwarePort
 from machine.memory import MIB, PHYSICAL_LIMIT, GuestMemory
@@ -36,6 +36,7 @@ LONGEST_SLEEP = 3600.0              # s
 PORTS = 0x10000
 MAX_CPUS = 64
 VIRTUAL_TSC_HZ = 1_000_000_000      # the time-stamp counter of an instruction clock counts its nanoseconds
+VIRTUAL_WALL_START = 1_767_225_600_000_000_000    # 2026-01-01: what the calendar shows at power-on where runs must repeat
 HOST, INSTRUCTIONS = "host", "instructions"
 
 
@@ -90,6 +91,8 @@ class Machine:
         if configuration.clock not in (HOST, INSTRUCTIONS):
             raise MachineError(f"clock {configuration.clock!r}: choose {HOST} or {INSTRUCTIONS}")
         self._boot = boot
+        if configuration.clock == HOST:
+            tsc.start()
         self.memory = GuestMemory(configuration.memory, boot.roms())
         self.time: HostTime | InstructionTime = HostTime() if configuration.clock == HOST else InstructionTime()
         self.clock = VirtualClock(self.time)
@@ -101,7 +104,8 @@ class Machine:
         self.engine = Engine(self.memory, self.ports, self.mmio, configuration.cpus, counted, rdtsc, self._tsc_hz)
         if isinstance(self.time, InstructionTime):
             self.time.in_slice = self.engine.retired_in_slice
-        self.board = Board(self.memory, self.ports, self.mmio, self.clock, self.engine, self.log, boot.files())
+        self.board = Board(self.memory, self.ports, self.mmio, self.clock, self.engine, self.log, boot.files(),
+                           wall_time() if configuration.clock == HOST else VIRTUAL_WALL_START)
         self.board.on_power_off = lambda: self._end(Outcome(ExitReason.POWER_OFF))
         self.board.on_debug_exit = lambda value: self._end(Outcome(ExitReason.DEBUG_EXIT, value))
         self.board.on_reset = self._reset_requested
@@ -290,12 +294,13 @@ class Machine:
         if not self.configuration.reboot and self._ended is None:
             self._ended = Outcome(ExitReason.RESET, detail=kind.value)
             return
-        if kind is not ResetKind.INIT or not self._boot.roms():
-            self.board.reset()
+        if kind is ResetKind.INIT and self._boot.roms():
+            self.board.init_processors()
+            return
         for vcpu in self.engine.vcpus:
             vcpu.init()
-        if kind is not ResetKind.INIT or not self._boot.roms():
-            self._start()
+        self.board.reset()
+        self._start()
 
     def _end(self, outcome: Outcome) -> None:
         if self._ended is None:
@@ -304,7 +309,7 @@ class Machine:
             self.engine.interrupt()
 
     def _tsc_hz(self) -> int:
-        return VIRTUAL_TSC_HZ if self.configuration.clock == INSTRUCTIONS else host_tsc_hz()
+        return VIRTUAL_TSC_HZ if self.configuration.clock == INSTRUCTIONS else tsc.host_tsc_hz()
 
     def _where(self) -> str:
         vcpu = self.engine.vcpus[self.engine.current]
