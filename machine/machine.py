@@ -22,7 +22,7 @@ from machine.engine.engine import Engine, Reason
 from machine.engine import tsc
 from machine.errors import MachineError
 from machine.hardware import HardwarePort
-from machine.memory import MIB, PHYSICAL_LIMIT, GuestMemory
+from machine.memory import MIB, GuestMemory
 from machine.outcome import ExitReason, Outcome
 from machine.stats import Stats
 

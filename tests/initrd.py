@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 DIRECTORY, REGULAR, CHARACTER = 0o040755, 0o100755, 0o020600
-APPLETS = ("sh", "mount", "nproc", "cat", "grep", "sha256sum", "dd", "poweroff", "reboot", "sleep", "wait", "head", "tr", "seq", "echo", "dmesg", "uname", "awk", "kill")
+APPLETS = ("sh", "mount", "nproc", "cat", "grep", "sha256sum", "dd", "poweroff", "reboot", "sleep", "wait", "head",
+           "tr", "seq", "echo", "dmesg", "uname", "awk", "kill")
 
 
 def _member(name: str, mode: int, data: bytes = b"", device: tuple[int, int] = (0, 0), number: int = 0) -> bytes:
