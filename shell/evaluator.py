@@ -123,7 +123,7 @@ class Evaluator:
 
     async def _run_synthesized(self, stage: Command, upstream: Value | None, text: str) -> Value:
         _refuse_shell_habits(stage)
-        from jit_synth.refusals import CommandStopped, Refusal
+        from jit_synth.refusals import CommandStopped, Refusal, SynthesisError
 
         request = self._request(stage, upstream, what_if=False)
 
@@ -138,6 +138,8 @@ class Evaluator:
             result = await self.context.beside.run(search_and_run)
         except CommandStopped as stop:
             raise stopped(stop, stage) from None
+        except SynthesisError as trouble:                 # a store or a key that is damaged, a module that fails its check
+            raise ShellError(f"{stage.name}: {trouble}", stage.name_span) from None
         if isinstance(result, Refusal):
             raise refused(result, stage, text, self._known_names())
         if not stage.items and self.context.synthesized:  # a sentence is no name to call again

@@ -115,6 +115,11 @@ class Session:
     _interrupted: bool = False
 
     @property
+    def was_cancelled(self) -> bool:
+        """Whether the last line ended by Ctrl-C."""
+        return bool(self.reports) and self.reports[-1].status == STATUS_CANCELLED
+
+    @property
     def out(self) -> Output:
         """Where results go."""
         return ConsoleOutput(self.console)
@@ -151,10 +156,10 @@ class Session:
         return status
 
     async def run_commands(self, commands: Iterable[str]) -> int:
-        """Run lines as if typed, each echoed behind the prompt. All run, whatever fails; returns the worst status."""
+        """Run lines as if typed, each echoed behind the prompt. All run, whatever fails, until one is cancelled; returns the worst status."""
         worst = STATUS_DONE
         for command in commands:
-            if self.shell.context.closed:
+            if self.shell.context.closed or self.was_cancelled:
                 break
             self.out.write(f"{PROMPT}{command}\n")
             worst = max(worst, await self._run(command))
