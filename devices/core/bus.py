@@ -1,7 +1,7 @@
 """An address space of devices: I/O ports or memory-mapped registers.
 
-A device is told offsets and never where it lives. Where an access leads is worked out once per (address, size) and kept until the map changes, because a guest uses few
-addresses very often: a repeated access costs one dictionary lookup on top of the device's own work.
+A device is told offsets and never where it lives. Where an access leads is worked out once per (address, size) and kept until the map changes, because a
+guest uses few addresses very often: a repeated access costs one dictionary lookup on top of the device's own work.
 """
 
 from __future__ import annotations

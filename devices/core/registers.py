@@ -200,7 +200,7 @@ class Block:
             value = 0
             for entry, at, length in pieces:
                 if entry is None:
-                    chip.log.note(chip.name, f"{self.name}+{at:#x}", "read, no register there", size=length)
+                    chip.no_register(self.name, at, length, None)
                     content = empty(length)
                 else:
                     content = part(entry.read(), entry, at, length)
@@ -218,7 +218,7 @@ class Block:
                 bits = (1 << 8 * length) - 1
                 content = value >> 8 * (at - offset) & bits
                 if entry is None:
-                    chip.log.note(chip.name, f"{self.name}+{at:#x}", "written, no register there", size=length, value=content)
+                    chip.no_register(self.name, at, length, content)
                 elif length == entry.place.width:
                     entry.write(content)
                 elif whole_only:
@@ -321,6 +321,14 @@ class Chip(Generic[S]):
 
     def on_restore(self) -> None:
         """The state has just been restored."""
+
+    def no_register(self, block: str, offset: int, size: int, written: int | None) -> None:
+        """A guest read (`written` is None) or wrote where no register is. Noted; a chip that also flags it overrides this."""
+        place = f"{block}+{offset:#x}"
+        if written is None:
+            self.log.note(self.name, place, "read, no register there", size=size)
+        else:
+            self.log.note(self.name, place, "written, no register there", size=size, value=written)
 
     # --- state ---------------------------------------------------------------------------------------------------------------------
     def reset(self) -> None:
