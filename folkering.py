@@ -14,12 +14,18 @@ if sys.version_info < (3, 11):  # noqa: UP036 -- this line is for whoever has an
 import os
 from argparse import Namespace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from launcher.environment import RUN_LOCK, SETUP_FAILED, TEST_LOCK, Environment, SetupError
 
+if TYPE_CHECKING:
+    from devices.backends.terminal import Terminal
+    from machine.machine import Machine
+    from shell.system import System
+
 ROOT = Path(__file__).resolve().parent
 LOCKS = {"boot": RUN_LOCK, "run": RUN_LOCK, "test": TEST_LOCK, "check": TEST_LOCK}      # `doctor` must work without an environment
-USAGE, INTERRUPTED = 2, 130
+FAILED, USAGE, TIMEOUT, INTERRUPTED = 1, 2, 124, 130
 
 
 def main(words: list[str]) -> int:
@@ -39,6 +45,8 @@ def main(words: list[str]) -> int:
 
         return test(ROOT, rest)
     options = arguments.parse(command, rest)
+    if command == "boot":
+        arguments.check_boot(options)
     if command == "run":
         arguments.check_run(options)
     if command == "doctor":
@@ -51,10 +59,98 @@ def main(words: list[str]) -> int:
 
         return check(ROOT)
     try:
-        return run(options)
+        return boot(options) if command == "boot" else run(options)
     except ImportError:
         environment.repair(RUN_LOCK)        # comes back only if the environment is not what is wrong
         raise
+
+
+def boot(options: Namespace) -> int:
+    """The PC with Folkering OS on it, once more for each reboot that a person asks for."""
+    from images.builder import build
+    from images.errors import ImageError
+    from machine.errors import MachineError
+
+    alone = bool(options.commands) or options.script is not None
+    try:
+        images = build()
+        files = {"opt/folkering/nucleus": images.nucleus, "opt/folkering/archive": images.archive, "opt/folkering/cmdline": command_line(alone).encode()}
+        while True:
+            code, again = boot_once(options, images.rom, files, alone)
+            if not again:
+                return code
+    except ImageError as error:
+        print(f"folkering.py boot: cannot assemble what the PC boots: {error}", file=sys.stderr)
+        return FAILED
+    except MachineError as error:
+        print(f"folkering.py boot: {error}", file=sys.stderr)
+        return USAGE
+
+
+def boot_once(options: Namespace, rom: bytes, files: dict[str, bytes], alone: bool) -> "tuple[int, bool]":
+    """From power-on to power-off. Returns the exit code, and whether the machine is to start over."""
+    from devices.backends.terminal import Recorder, Terminal
+    from machine.boot import Firmware
+    from machine.machine import INSTRUCTIONS, Configuration, Machine
+    from machine.memory import MIB
+    from machine.outcome import ExitReason
+    from machine.run_command import OutputWatch
+    from shell.system import System
+
+    machine = Machine(Firmware(rom, files), Configuration(options.memory * MIB, options.cpus, options.clock, reboot=False))
+    system = System(machine.hardware, None if options.fresh else data_folder(), at_once=options.clock == INSTRUCTIONS)
+    serial = Recorder() if options.json else Terminal(machine.board.serial, machine.stop, None if alone else 0)
+    watch = serial.watch = OutputWatch(options.until) if options.until else None
+    machine.board.serial_out = serial.write
+    machine.flush.append(serial.flush)
+    system.start(options.commands, options.script)
+    try:
+        if isinstance(serial, Terminal) and not alone:
+            serial.make_raw()
+            if serial.interactive:
+                machine.inputs.append(serial)
+            else:
+                serial.farewell = b"\x04"
+                system.kernel.spawn(connect_when_online(system, machine, serial))
+        outcome = machine.run(lambda: system.has_ended() or (watch is not None and watch.found), system.service, options.timeout)
+    finally:
+        if isinstance(serial, Terminal):
+            serial.restore()
+        system.close()
+        machine.close()
+    if options.json:
+        import json
+
+        for entry in system.report():
+            print(json.dumps(entry, ensure_ascii=False))
+    if system.failed or outcome.reason not in (ExitReason.POWER_OFF, ExitReason.CONDITION, ExitReason.RESET):
+        detail = system.failed or outcome.detail
+        print(f"folkering: {outcome.reason.value if not system.failed else 'stopped'}{f': {detail}' if detail else ''}", file=sys.stderr)
+    codes = {ExitReason.POWER_OFF: system.status, ExitReason.CONDITION: system.status, ExitReason.RESET: system.status,
+             ExitReason.TIMEOUT: TIMEOUT, ExitReason.STOPPED: INTERRUPTED}
+    return codes.get(outcome.reason, FAILED), outcome.reason is ExitReason.RESET and not alone
+
+
+async def connect_when_online(system: "System", machine: "Machine", serial: "Terminal") -> None:
+    """Hand a file or pipe to the serial line when somebody reads it: what is sent while the system boots would be lost."""
+    await system.kernel.online()
+    machine.inputs.append(serial)
+
+
+def command_line(alone: bool) -> str:
+    """The kernel's: what kind of terminal is at the other end of its console."""
+    if alone or not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return "terminal=plain"
+    size = os.get_terminal_size(sys.stdout.fileno())
+    name = os.environ.get("TERM", "")
+    known = name.isascii() and name.replace("-", "").replace(".", "").replace("+", "").isalnum()
+    return f"terminal={name if known else 'vt100'} columns={size.columns} rows={size.lines}"
+
+
+def data_folder() -> Path:
+    """Where the system's memory is kept (XDG Base Directory Specification 0.8)."""
+    configured = os.environ.get("XDG_DATA_HOME", "")
+    return (Path(configured) if os.path.isabs(configured) else Path.home() / ".local" / "share") / "folkering"
 
 
 def run(options: Namespace) -> int:

@@ -1,7 +1,8 @@
 """fw_cfg: how a virtual machine hands numbers and files to its firmware.
 
 Specification: QEMU docs/specs/fw_cfg ("QEMU Firmware Configuration (fw_cfg) Device"). I/O port flavour: selector 0x510 (16 bits, little
-endian), data 0x511 (bytes), DMA address 0x514 (64 bits, big endian). All items are read-only. The legacy write bit of the selector is ignored, as it has been by QEMU since 2.4.
+endian), data 0x511 (bytes), DMA address 0x514 (64 bits, big endian). All items are read-only. The legacy write
+bit of the selector is ignored, as it has been by QEMU since 2.4.
 """
 
 from __future__ import annotations

@@ -41,7 +41,8 @@ Try:
 BOOT_HELP = """\
 Starts a virtual PC, runs our firmware, loader and nucleus on it, and gives you Folkering's shell on its serial port.
 A command that does not exist is synthesized: understood, searched for, compiled, checked, signed and run. `help` lists what to talk about.
-Without -c or --script it is a conversation: arrows for history, Tab to complete, Ctrl-C to give up a line, Ctrl-A x to leave, Ctrl-A h for more."""
+Without -c or --script it is a conversation: arrows for history, Tab to complete, Ctrl-C to give up a line, Ctrl-D to switch off, Ctrl-A x to leave
+at once, Ctrl-A h for more. With them the PC is switched off after the last command."""
 
 BOOT_MORE = """\
 examples:
@@ -49,8 +50,10 @@ examples:
   python folkering.py boot -c 'Get-SystemStats |> Format-Dashboard' -c poweroff
   python folkering.py boot --cpus 2 --json -c 'show the three busiest tasks' -c poweroff
 
-exit codes: 0 the system was powered off, or --until matched, and every command succeeded; 1 a command was refused or failed;
-  2 wrong usage, or a command that was not understood; 4 set-up failed; 124 --timeout; 130 interrupted"""
+What the system learns is kept in $XDG_DATA_HOME/folkering, by default ~/.local/share/folkering.
+
+exit codes: 0 every command succeeded; 1 one was refused or failed, or the system came to nothing; 2 wrong usage, or a command that was not
+  understood; 4 set-up failed; 124 --timeout; 130 you left"""
 
 RUN_HELP = """\
 Starts the virtual PC with a guest of your choice, unmodified: a Linux bzImage, placed in memory as a boot loader would, or a firmware image,
@@ -134,9 +137,9 @@ def boot_parser() -> Parser:
     """`boot`."""
     parser = Parser("boot", "[OPTION]...", BOOT_HELP, BOOT_MORE)
     _machine_options(parser, cpus=4, memory=256)
-    parser.add_argument("--fresh", action="store_true", help="start with nothing remembered: no synthesized commands, no history, a new signing key")
+    parser.add_argument("--fresh", action="store_true", help="remember nothing: no commands synthesized before, none kept afterwards, a key for this run only")
     parser.add_argument("-c", dest="commands", metavar="COMMAND", action="append", default=[], help="run COMMAND; may be given several times, in order")
-    parser.add_argument("--script", metavar="FILE", type=_file, help="then run the commands in FILE, one a line; # begins a comment")
+    parser.add_argument("--script", metavar="FILE", type=_file, help="then run FILE, commands one a line; # begins a comment")
     parser.add_argument("--until", metavar="REGEX", type=_regex, help="stop when the console's output matches REGEX")
     parser.add_argument("--timeout", metavar="SECONDS", type=_seconds, help="stop after so many seconds of wall time, with exit code 124")
     parser.add_argument("--json", action="store_true", help="print each command's result as one line of JSON, and nothing else, on standard output")
@@ -163,6 +166,18 @@ def run_parser() -> Parser:
     parser.add_argument("--strict", action="store_true", help="stop at the first access to something that is not modelled, naming it")
     parser.add_argument("--no-reboot", action="store_true", help="stop with exit code 3 where the guest resets or triple-faults, instead of starting again")
     return parser
+
+
+def check_boot(options: argparse.Namespace) -> None:
+    """What one option of `boot` means for another; reads the script. Exits with code 2 and one line."""
+    parser = boot_parser()
+    if options.script is not None:
+        try:
+            options.script = Path(options.script).read_text()
+        except (OSError, UnicodeDecodeError) as error:
+            parser.error(f"--script: {options.script}: {getattr(error, 'strerror', None) or 'this is no text'}")
+    if options.json and not options.commands and options.script is None:
+        parser.error("--json goes with -c or --script; a conversation is for people")
 
 
 def check_run(options: argparse.Namespace) -> None:

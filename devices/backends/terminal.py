@@ -44,10 +44,12 @@ class Terminal:
 
     Attributes:
         watch: told of every piece of output, e.g. to look for a text.
+        farewell: what is typed when the input, a file or a pipe, has ended: Ctrl-D, say, for a shell.
     """
 
     def __init__(self, line: SerialLine, leave: Callable[[], None], source: int | None = 0, sink: int = 1) -> None:
         self.watch: Callable[[bytes], None] | None = None
+        self.farewell = b""
         self._line, self._leave = line, leave
         self._source, self._sink = source, sink
         self._saved: list[Any] | None = None
@@ -122,6 +124,7 @@ class Terminal:
 
     def _end_of_input(self) -> None:
         """A file or pipe has ended, or the terminal has hung up, and then nobody is there to see more."""
+        self._backlog += self.farewell
         if self._saved is not None:
             self._leave()
 
