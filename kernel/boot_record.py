@@ -9,7 +9,6 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from enum import IntEnum
-from itertools import pairwise
 
 from kernel.errors import BadMemory, BootRecordError
 from kernel.hardware import PAGE_SIZE, PHYSICAL_LIMIT, PhysicalMemory
@@ -138,11 +137,23 @@ class _Reader:
             known = kind in MemoryKind.__members__.values()
             ranges.append(MemoryRange(base, size, MemoryKind(kind) if known else MemoryKind.RESERVED))
         ranges.sort(key=lambda entry: entry.base)
-        for left, right in pairwise(ranges):
-            both = MemoryKind.USABLE in (left.kind, right.kind)
-            require(not (both and left.end > right.base), f"memory map: {left.base:#x} and {right.base:#x} overlap")
-        require(any(entry.kind is MemoryKind.USABLE for entry in ranges), "memory map: no usable memory")
+        self.check_usable(ranges)
         return tuple(ranges)
+
+    def check_usable(self, ranges: list[MemoryRange]) -> None:
+        """Usable ranges are RAM at both ends and overlap nothing: what is not must never be handed out. `ranges` is in order of base."""
+        taken = usable = 0                              # how far all ranges, and the usable ones, have reached
+        for entry in ranges:
+            if entry.kind is MemoryKind.USABLE:
+                require(entry.size == 0 or entry.base >= taken, f"memory map: the usable range at {entry.base:#x} overlaps another")
+                if entry.size:
+                    self.memory.read(entry.base, 1)
+                    self.memory.read(entry.end - 1, 1)
+                usable = max(usable, entry.end)
+            else:
+                require(entry.size == 0 or entry.base >= usable, f"memory map: the range at {entry.base:#x} overlaps a usable one")
+            taken = max(taken, entry.end)
+        require(usable > 0, "memory map: no usable memory")
 
     def modules(self, response: int) -> tuple[Module, ...]:
         """Limine: {u64 revision, u64 module_count, file **modules}; file: {u64 revision, void *address, u64 size, char *path, ..}."""

@@ -48,8 +48,8 @@ class Clock:
         when = (tsc - self._tsc_start) * NS // self.tsc_hz
         if resynchronize:
             timed = self._timed()
-            if abs(when - timed) > MAX_STEP and self._read_timer is not None:
-                self.rebased += 1                       # a stopped, set or garbled TSC: go on from the PM timer's time
+            if abs(when - timed) > MAX_STEP:
+                self.rebased += 1                       # a stopped, set or garbled TSC: go on from the PM timer's time, or where there is none from here
                 self._tsc_start = tsc - timed * self.tsc_hz // NS
                 when = timed
             self._now = max(self._now, when)

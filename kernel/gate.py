@@ -64,10 +64,10 @@ class CpuArea:
     def read(cls, memory: PhysicalMemory, address: int) -> CpuArea:
         """Read the area at a physical address. Raises: BadMemory, KernelError."""
         if address % PAGE_SIZE or not 0 < address < 1 << 32:
-            raise KernelError(f"gate: {address:#x} is no CPU area: it is not a page below 4 GiB")
+            raise KernelError(f"{address:#x} is no CPU area: it is not a page below 4 GiB")
         magic, *words = cls.LAYOUT.unpack(memory.read(address, cls.LAYOUT.size))
         if magic != AREA_MAGIC:
-            raise KernelError(f"gate: {address:#x} is no CPU area: its magic is {magic!r}")
+            raise KernelError(f"{address:#x} is no CPU area: its magic is {magic!r}")
         cpu, lapic_id, reason, vector, error, cr2, enter, frame, _resume, _cr3, resumed, record, cr3 = words
         return cls(address, cpu, lapic_id, reason, vector, error, cr2, enter, frame, resumed, record, cr3)
 
@@ -183,39 +183,41 @@ class Gate:
         """One call of the nucleus: EAX is `value`. The answer is in guest memory when this returns."""
         try:
             area = CpuArea.read(self.memory, value & 0xFFFFFFFF)
-            reason = self._check(area)
         except KernelError as error:
             self._refuse(str(error))
             return
-        self.calls[reason] += 1
         answer = IDLE
-        if not self.halted():
-            self.inside = area.cpu
-            try:
+        try:
+            reason = self._check(area)
+            self.calls[reason] += 1
+            if not self.halted():
+                self.inside = area.cpu
                 answer = self._handlers[reason](area)
-            except KernelError as error:                 # a handler met a guest's mistake it had no better answer to
-                self._refuse(f"gate: cpu {area.cpu} {reason.name}: {error}")
-            finally:
-                self.inside = None
+        except KernelError as error:                     # a guest's mistake: its CPU idles until it comes again
+            self._refuse(f"cpu {area.cpu}: {error}")
+        finally:
+            self.inside = None
+        if self.areas is not None and self.areas.get(area.cpu) != area.address:
+            return                                       # not an area: nothing is written to where it claims to be
         try:
             self.memory.write(area.address + CpuArea.RESUME_OFFSET, struct.pack("<QQ", answer.frame, answer.cr3))
         except BadMemory as error:
-            self._refuse(f"gate: the answer could not be written: {error}")
+            self._refuse(f"the answer could not be written: {error}")
 
     def _check(self, area: CpuArea) -> Reason:
         try:
             reason = Reason(area.reason)
         except ValueError:
-            raise KernelError(f"gate: cpu {area.cpu} gave the unknown reason {area.reason}") from None
+            raise KernelError(f"the unknown reason {area.reason}") from None
         if self.areas is None:
             if reason is not Reason.HELLO or area.cpu != 0:
-                raise KernelError(f"gate: cpu {area.cpu} said {reason.name} before the boot CPU said HELLO")
+                raise KernelError(f"{reason.name} before the boot CPU said HELLO")
         elif reason is Reason.HELLO:
-            raise KernelError(f"gate: cpu {area.cpu} said HELLO a second time")
+            raise KernelError("HELLO a second time")
         elif self.areas.get(area.cpu) != area.address:
-            raise KernelError(f"gate: {area.address:#x} is not the area of cpu {area.cpu}")
+            raise KernelError(f"{area.address:#x} is not its area")
         if reason not in self._handlers:
-            raise KernelError(f"gate: nothing handles {reason.name}")
+            raise KernelError(f"nothing handles {reason.name}")
         return reason
 
     def _refuse(self, message: str) -> None:

@@ -83,14 +83,13 @@ class Interrupts:
 
     def handle(self, vector: int, cpu: int) -> None:
         """One interrupt: count it and let its handlers work. A handler's trouble with its device is logged, not passed on."""
-        if vector >= MAX_VECTORS:
-            raise KernelError(f"interrupts: vector {vector:#x} does not exist")
-        self.counts[vector, cpu] = self.counts.get((vector, cpu), 0) + 1
         source = self.sources.get(vector)
+        if source is None and vector not in FIXED_NAMES:
+            self.unexpected += 1
+            self._log.once("interrupts", f"vector {vector:#x} came on cpu {cpu}, and nobody expects it")
+        if vector < MAX_VECTORS:
+            self.counts[vector, cpu] = self.counts.get((vector, cpu), 0) + 1
         if source is None:
-            if vector not in FIXED_NAMES:
-                self.unexpected += 1
-                self._log.once("interrupts", f"vector {vector:#x} came on cpu {cpu}, and nobody expects it")
             return
         for handler in source.handlers:
             try:

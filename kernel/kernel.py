@@ -57,9 +57,11 @@ from kernel.telemetry import Telemetry
 
 NAME = "Folkering"
 DEFAULT_PROGRAMS = "pulse"
-ONLINE_TIMEOUT = 2_000_000_000          # ns after HELLO: a CPU that has not come by then is given up
+NS = 1_000_000_000
+ONLINE_TIMEOUT = 2 * NS                 # after HELLO: a CPU that has not come by then is given up
 RTC_RETRIES, RTC_PAUSE = 10, 0.02       # an update takes 2 ms; seconds
 LAST_WORDS_TIMEOUT, SHIFT_OUT = 1.0, 0.02       # seconds: for the console to send what it holds, and its last FIFO load
+OUTPUT_LINES = 100                      # of tasks, in a second
 MIB = 1 << 20
 
 Result = TypeVar("Result")
@@ -92,6 +94,7 @@ class Kernel:
         self._services: set[asyncio.Task[Any]] = set()
         self._online = asyncio.Event()
         self._bug: BaseException | None = None
+        self._output_second = self._output_lines = 0
         add_sources(self.telemetry, self.log, lambda: self._system)
         self.gate = Gate(self.memory, lambda message: self.log.once("gate", message))
         self.gate.halted = lambda: self.panicked is not None
@@ -276,7 +279,7 @@ class Kernel:
 
     def _give_up_cpus(self) -> None:
         missing = sorted(set(range(self.system.record.cpu_count)) - set(self.system.dispatcher.cpus))
-        self.log.error("kernel", f"CPU {', '.join(map(str, missing))} did not come online within {ONLINE_TIMEOUT // 10**9} s")
+        self.log.error("kernel", f"CPU {', '.join(map(str, missing))} did not come online within {ONLINE_TIMEOUT // NS} s")
         self._all_online()
 
     def _kick(self, cpu: int) -> None:
@@ -285,7 +288,15 @@ class Kernel:
             self.system.interrupts.wake_cpu(self.system.dispatcher.cpus[cpu].lapic_id)
 
     def _task_output(self, line: str) -> None:
-        self.log.debug("output", line.rstrip("\n"))
+        """A line of a task's, into the log; so many a second, because the log is there for others, too."""
+        second = self.clock.reached // NS
+        if second != self._output_second:
+            self._output_second, self._output_lines = second, 0
+        self._output_lines += 1
+        if self._output_lines <= OUTPUT_LINES:
+            self.log.debug("output", line.rstrip("\n"))
+        else:
+            self.log.once("output", f"tasks print more than {OUTPUT_LINES} lines a second: the rest is not kept")
 
     # -- services ------------------------------------------------------------------------------------------------------
 
@@ -351,7 +362,8 @@ class Kernel:
             return
         self.panicked = reason
         self.log.mirror = None
-        self.log.error("kernel", f"panic: {reason}")
+        for line in f"panic: {reason}".splitlines():
+            self.log.error("kernel", line)
         self.uart.write_dying(f"\n*** KERNEL PANIC: {reason}\n".replace("\n", "\r\n").encode())
         self._online.set()
 

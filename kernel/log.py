@@ -12,7 +12,7 @@ from enum import IntEnum
 
 CAPACITY = 2048
 MAX_MESSAGE = 512
-ONCE_LIMIT = 1024
+ONCE_LIMIT = 32                 # kinds of mistakes of one facility that are told apart
 
 
 class Level(IntEnum):
@@ -43,6 +43,7 @@ class Log:
     Attributes:
         records: the ring.
         dropped: records that fell out of it.
+        repeated: mistakes that `once` did not tell again.
         now: kernel time in ns.
         mirror: shows one line, or None.
         mirror_from: the least level that is shown.
@@ -55,13 +56,15 @@ class Log:
         self.now: Callable[[], int] = lambda: 0
         self.mirror: Callable[[str], None] | None = None
         self.mirror_from = Level.INFO
-        self._seen: set[tuple[str, str]] = set()
+        self._seen: dict[str, set[str]] = {}
 
     def add(self, facility: str, level: Level, message: str) -> None:
         """Keep a record and show it if it matters enough."""
         if len(self.records) == self.records.maxlen:
             self.dropped += 1
-        record = Record(self.now(), facility, level, message[:MAX_MESSAGE])
+        if message[:len(facility) + 2].lower() == f"{facility}: ":      # an error's text names its room, and so does the record
+            message = message[len(facility) + 2:]
+        record = Record(self.now(), facility, level, printable(message[:MAX_MESSAGE]))
         self.records.append(record)
         if self.mirror is not None and level >= self.mirror_from:
             self.mirror(str(record))
@@ -84,8 +87,16 @@ class Log:
 
     def once(self, facility: str, message: str) -> None:
         """A guest's mistake: one warning for each kind, so that a loop of mistakes does not wash the log away."""
-        if (facility, message) in self._seen or len(self._seen) >= ONCE_LIMIT:
+        seen = self._seen.setdefault(facility, set())
+        if message in seen or len(seen) >= ONCE_LIMIT:
             self.repeated += 1
             return
-        self._seen.add((facility, message))
+        seen.add(message)
         self.warning(facility, message)
+        if len(seen) == ONCE_LIMIT:
+            self.warning(facility, "and so on: further mistakes are counted, not told")
+
+
+def printable(text: str) -> str:
+    """Text of a guest's that may be shown on a terminal: no control characters, and so no escape sequences."""
+    return text if text.isprintable() else "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)

@@ -77,6 +77,9 @@ class KernelLoop(asyncio.BaseEventLoop):
     def _write_to_self(self) -> None:
         self._wake()
 
+    def __del__(self) -> None:
+        """Nothing of the host's is held, so a loop that is merely forgotten deserves no warning."""
+
     def finish(self) -> None:
         """Cancel every coroutine, let each clean up, and close."""
         for task in asyncio.all_tasks(self):

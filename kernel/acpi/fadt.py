@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from kernel.errors import AcpiError
-from kernel.hardware import Hardware
+from kernel.hardware import PHYSICAL_LIMIT, Hardware
 
 SIGNATURE = "FACP"
 MIN_SIZE = 116                      # revision 1: to Flags
@@ -21,6 +21,8 @@ CENTURY, FLAGS = 108, 112
 RESET_REG, RESET_VALUE = 116, 128
 X_DSDT, X_PM1A_CNT_BLK, X_PM1B_CNT_BLK, X_PM_TMR_BLK = 140, 172, 184, 208
 TMR_VAL_EXT, RESET_REG_SUP = 1 << 8, 1 << 10
+PORTS = 0x10000
+CMOS_SIZE = 0x80
 GENERIC_ADDRESS = struct.Struct("<BBBBQ")
 
 
@@ -83,13 +85,14 @@ class Fadt:
         def number(offset: int, size: int) -> int:
             return int.from_bytes(table[offset:offset + size], "little") if offset + size <= len(table) else 0
 
-        flags = number(FLAGS, 4)
+        flags, command, century = number(FLAGS, 4), number(SMI_CMD, 4), number(CENTURY, 1)
         return cls(
-            dsdt=number(X_DSDT, 8) or number(DSDT, 4), sci=number(SCI_INT, 2), smi_command=number(SMI_CMD, 4), acpi_enable=number(ACPI_ENABLE, 1),
+            dsdt=number(X_DSDT, 8) or number(DSDT, 4), sci=number(SCI_INT, 2),
+            smi_command=command if command < PORTS else 0, acpi_enable=number(ACPI_ENABLE, 1),
             pm1a_control=generic(table, X_PM1A_CNT_BLK, 2) or port(number(PM1A_CNT_BLK, 4), 2),
             pm1b_control=generic(table, X_PM1B_CNT_BLK, 2) or port(number(PM1B_CNT_BLK, 4), 2),
             pm_timer=generic(table, X_PM_TMR_BLK, 4) or port(number(PM_TMR_BLK, 4), 4),
-            pm_timer_width=32 if flags & TMR_VAL_EXT else 24, century=number(CENTURY, 1),
+            pm_timer_width=32 if flags & TMR_VAL_EXT else 24, century=century if century < CMOS_SIZE else 0,
             reset=generic(table, RESET_REG, 1) if flags & RESET_REG_SUP else None, reset_value=number(RESET_VALUE, 1))
 
 
@@ -100,11 +103,11 @@ def generic(table: bytes, offset: int, size: int) -> Register | None:
     space, _width, _bit, _access, address = GENERIC_ADDRESS.unpack_from(table, offset)
     if address == 0 or space not in AddressSpaceId.__members__.values():
         return None
-    if space == AddressSpaceId.SYSTEM_IO and address > 0x10000 - size:
+    if address > (PORTS if space == AddressSpaceId.SYSTEM_IO else PHYSICAL_LIMIT) - size:
         return None
     return Register(AddressSpaceId(space), address, size)
 
 
 def port(address: int, size: int) -> Register | None:
     """The register at an I/O port; None for 0 or what is no port."""
-    return Register(AddressSpaceId.SYSTEM_IO, address, size) if 0 < address <= 0x10000 - size else None
+    return Register(AddressSpaceId.SYSTEM_IO, address, size) if 0 < address <= PORTS - size else None

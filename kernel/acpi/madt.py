@@ -11,6 +11,7 @@ from enum import IntEnum
 
 from kernel.acpi.tables import HEADER
 from kernel.errors import AcpiError
+from kernel.hardware import PHYSICAL_LIMIT
 
 SIGNATURE = "APIC"
 LOCAL_APIC_ADDRESS, FIRST_ENTRY = HEADER.size, HEADER.size + 8
@@ -96,5 +97,7 @@ class Madt:
                 self.io_apics.append(IoApicEntry(number, address, first_gsi))
             case EntryType.SOURCE_OVERRIDE, (0, irq, gsi, flags):
                 self.overrides[irq] = Line(gsi, flags & POLARITY == ACTIVE_LOW, flags & TRIGGER == LEVEL_TRIGGERED)
-            case EntryType.LOCAL_APIC_ADDRESS_OVERRIDE, (address,):
+            case EntryType.LOCAL_APIC_ADDRESS_OVERRIDE, (address,) if address < PHYSICAL_LIMIT:
                 self.local_apic = address
+            case _:                                     # an override on another bus than ISA, an address that no CPU has
+                self.notes.append(f"ACPI: an entry of the MADT makes no sense: {kind.name} {values}")

@@ -35,6 +35,7 @@ MAX_RECEIVED = 256          # taken in one go; a receiver that is never empty is
 MAX_LOADS = 16              # FIFO loads in one go, as long as the transmitter is empty again at once
 TRANSMIT_LIMIT = 1 << 20    # bytes that may wait; a line that slow is dead
 STALLED_TICKS = 10          # a transmitter interrupt that is this late was lost
+PATIENCE = 4096             # readings of LSR: several times what 16 characters take, even if a reading takes 1 us
 PROBE_PATTERNS = (0x5A, 0xA5)
 
 
@@ -71,6 +72,7 @@ class Uart16550:
         self.counts = Counts()
         self.on_received: Callable[[bytes], None] = lambda data: None
         self._waiting = bytearray()
+        self._started = False               # the FIFOs are on
         self._sending = False               # a transmitter interrupt is on its way
         self._interrupts = False            # they are routed
         self._idle_ticks = 0
@@ -93,6 +95,7 @@ class Uart16550:
         self._write(self.base + LCR, 1, LCR_8N1)
         self._write(self.base + FCR, 1, FCR_ENABLE | FCR_CLEAR_BOTH | FCR_TRIGGER_8)
         self._write(self.base + MCR, 1, MCR_DTR_RTS | MCR_OUT2)
+        self._started = True
 
     def enable_interrupts(self) -> None:
         """The line is connected: take interrupts and begin to send."""
@@ -120,10 +123,11 @@ class Uart16550:
     def write_dying(self, data: bytes) -> None:
         """Send without interrupts, for the last words of a kernel: everything that waits and `data`; what the chip does not take in time is lost."""
         self._waiting += data
-        patience = 64 * FIFO_SIZE + len(self._waiting)
+        patience = PATIENCE
         while self._waiting and patience:
             if self._read(self.base + LSR, 1) & LSR_THR_EMPTY:
                 self._load()
+                patience = PATIENCE
             patience -= 1
 
     def interrupt(self) -> None:
@@ -206,8 +210,9 @@ class Uart16550:
 
     def _load(self) -> None:
         """Fill the transmitter's FIFO."""
-        load = self._waiting[:FIFO_SIZE]
-        del self._waiting[:FIFO_SIZE]
+        room = FIFO_SIZE if self._started else 1
+        load = self._waiting[:room]
+        del self._waiting[:room]
         for byte in load:
             self._write(self.base + THR, 1, byte)
         self.counts.sent += len(load)

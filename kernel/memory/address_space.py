@@ -43,8 +43,8 @@ class AddressSpace:
         self.generation = 0
         self._pages: dict[int, int] = {}            # owned: virtual page -> physical frame
         self._tables: list[int] = []
-        self.root = self._new_table()
         upper = memory.read(nucleus_root + HALF * ENTRY_SIZE, (ENTRIES - HALF) * ENTRY_SIZE)
+        self.root = self._new_table()
         memory.write(self.root + HALF * ENTRY_SIZE, upper)
 
     @property

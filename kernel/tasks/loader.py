@@ -69,14 +69,16 @@ class Program:
         require(kind == ET_EXEC, "not a static executable (ET_EXEC)")
         require(entry_size == PHDR.size and 0 < count <= MAX_SEGMENTS, f"{count} program headers of {entry_size} bytes are not possible")
         require(offset + count * PHDR.size <= len(image), "its program headers lie beyond its end")
-        segments = []
+        segments: list[Segment] = []
+        total = 0
         for index in range(count):
             kind, flags, start, virtual, _physical, file_size, memory_size, _align = PHDR.unpack_from(image, offset + index * PHDR.size)
             require(kind not in (PT_DYNAMIC, PT_INTERP), "it is dynamically linked")
             if kind != PT_LOAD or memory_size == 0:
                 continue
             require(start + file_size <= len(image) and file_size <= memory_size, f"segment {index} lies beyond the file's end")
-            require(memory_size <= MAX_IMAGE, f"segment {index} is larger than {MAX_IMAGE >> 20} MiB")
+            total += memory_size
+            require(total <= MAX_IMAGE, f"it is larger than {MAX_IMAGE >> 20} MiB")
             require(PAGE_SIZE <= virtual <= STACK_TOP - STACK_SIZE - PAGE_SIZE - memory_size, f"segment {index} is not in user memory")
             require(flags & (PF_W | PF_X) != PF_W | PF_X, f"segment {index} is writable and executable")
             access = Access.WRITE if flags & PF_W else Access.EXECUTE if flags & PF_X else Access.READ
@@ -111,21 +113,28 @@ def load(image: bytes, argument: int, memory: PhysicalMemory, frames: FrameAlloc
         ProgramError, OutOfMemory: it cannot be loaded.
     """
     program = Program.parse(image)
-    space = AddressSpace(memory, frames, nucleus_root)
+    block = frames.allocate()
+    space: AddressSpace | None = None
     try:
+        space = AddressSpace(memory, frames, nucleus_root)
         program.load(space)
-        block = frames.allocate()
-    except MappingError as error:
-        space.destroy()
-        raise ProgramError(str(error)) from error
-    except KernelError:
-        space.destroy()
+        prepare_block(program.entry, argument, memory, block)
+    except KernelError as error:
+        frames.free(block)
+        if space is not None:
+            space.destroy()
+        if isinstance(error, MappingError):
+            raise ProgramError(str(error)) from error
         raise
+    return LoadedProgram(space, block)
+
+
+def prepare_block(entry: int, argument: int, memory: PhysicalMemory, block: int) -> None:
+    """The registers with which a task begins. Raises: BadMemory."""
     memory.write(block, bytes(PAGE_SIZE))
-    frame = TrapFrame(rip=program.entry, cs=USER_CODE, rflags=RFLAGS_RESERVED | RFLAGS_IF, rsp=STACK_TOP, ss=USER_DATA, rdi=argument)
+    frame = TrapFrame(rip=entry, cs=USER_CODE, rflags=RFLAGS_RESERVED | RFLAGS_IF, rsp=STACK_TOP, ss=USER_DATA, rdi=argument)
     frame.store(memory, block + FRAME_IN_BLOCK)
     memory.write(block + FRAME_IN_BLOCK + FRAME_SIZE, initial_fxsave())
-    return LoadedProgram(space, block)
 
 
 def require(condition: bool, message: str) -> None:

@@ -1,7 +1,7 @@
 """The task table: who lives, how a task begins and how it ends.
 
-The frames of a dead task are not freed at once: the CPU that ran it still has its page tables loaded until it has carried out the kernel's
-answer. They are reaped when that CPU comes by the gate with other tables.
+The frames of a dead task are not freed at once: a CPU that ran it has its page tables loaded until it has carried out an answer of the kernel's, and it
+may be anywhere on its way there. They are reaped when every CPU that ever ran the task has come by the gate with other tables.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class TaskTable:
         self.tasks: dict[int, Task] = {}
         self.dead: deque[Task] = deque(maxlen=REMEMBERED_DEAD)
         self.ended: list[Callable[[Task], None]] = []
-        self._graves: dict[int, list[Task]] = {}
+        self._graves: dict[Task, set[int]] = {}         # the dead, and the CPUs that may still have their tables loaded
         self._next_id = 1
 
     def spawn(self, name: str, *, pinned: int | None = None, priority: int = Priority.NORMAL) -> Task:
@@ -77,21 +77,20 @@ class TaskTable:
         self.log.warning("tasks", f"{task.name} ({task.id}) killed: {reason}")
 
     def reap(self, cpu: int, cr3: int) -> None:
-        """`cpu` is at the gate with the tables at `cr3` loaded: free the dead that it no longer needs."""
-        graves = self._graves.get(cpu)
-        if not graves:
-            return
-        loaded = [task for task in graves if task.space.root == cr3 & ~0xFFF]
-        for task in graves:
-            if task not in loaded:
+        """`cpu` is at the gate with the tables at `cr3` loaded: free the dead that no CPU needs any more."""
+        for task in list(self._graves):
+            cpus = self._graves[task]
+            if task.space.root != cr3 & ~0xFFF:
+                cpus.discard(cpu)
+            if not cpus:
+                del self._graves[task]
                 self.frames.free(task.block)
                 task.space.destroy()
-        self._graves[cpu] = loaded
 
     def _end(self, task: Task, state: State) -> None:
         self.scheduler.finish(task, state)
         del self.tasks[task.id]
         self.dead.append(task)
-        self._graves.setdefault(task.cpu, []).append(task)
+        self._graves[task] = set(task.seen)
         for listener in self.ended:
             listener(task)

@@ -48,7 +48,7 @@ class FakeUart:
         self.received: deque[int] = deque()
         self.registers = {1: 0, 3: 0, 4: 0, 7: 0}
         self.divisor = [0, 0]
-        self.errors = 0
+        self.errors = self.polls = 0
         self.thre_pending = False
         self.lose_interrupts = self.stuck = self.dead = False
         self._line = False
@@ -66,6 +66,9 @@ class FakeUart:
             case 2:
                 return self._identify()
             case 5:
+                self.polls = self.polls + 1 if self.fifo else 0
+                if self.polls > 20:                     # whoever polls waits, too
+                    self.shift()
                 status = (0 if self.fifo else 0x60) | bool(self.received) | self.errors
                 self.errors = 0
                 self._update()
