@@ -35,6 +35,8 @@ MISTAKES = [
     ("boot", "--until (", "--until: '(' is not a regular expression"),
     ("boot", "--script /nonexistent", "--script: /nonexistent: No such file or directory"),
     ("boot", "-c", "-c: expected one argument"),
+    ("boot", "--json", "--json goes with -c or --script; a conversation is for people"),
+    ("boot", "--script BINARY", "this is no text"),
     ("boot", "now", "'now' is one word too many"),
     ("run", "", "give either --kernel FILE or --firmware FILE"),
     ("run", "--kernel FILE --firmware FILE", "give either --kernel FILE or --firmware FILE, not both"),
@@ -57,7 +59,10 @@ MISTAKES = [
 def test_mistake_is_one_line_and_code_2(command: str, words: str, line: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "file"
     file.write_bytes(b"content")
-    argv = [*([command] if command else []), *(str(file) if word == "FILE" else word for word in words.split())]
+    binary = tmp_path / "binary"
+    binary.write_bytes(b"\xff\xfe\x00")
+    places = {"FILE": str(file), "BINARY": str(binary)}
+    argv = [*([command] if command else []), *(places.get(word, word) for word in words.split())]
     with pytest.raises(SystemExit) as ended:
         folkering.main(argv)
     assert ended.value.code == arguments.USAGE
@@ -103,6 +108,33 @@ def test_older_python_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch, capsy
         exec(compile(tree, "folkering.py", "exec"), {"__name__": "old", "__file__": "folkering.py"})  # noqa: S102 -- our own file
     assert ended.value.code == SETUP_FAILED
     assert capsys.readouterr().err == "folkering.py: needs Python 3.11 or newer, this is 3.9; start it with a newer one\n"
+
+
+@pytest.mark.parametrize(("configured", "expected"), [("/data", "/data/folkering"), ("", "/home/one/.local/share/folkering"),
+                                                      ("relative", "/home/one/.local/share/folkering")])
+def test_the_systems_memory_is_where_data_belongs(configured: str, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/one")
+    monkeypatch.setenv("XDG_DATA_HOME", configured)
+    assert str(folkering.data_folder()) == expected
+
+
+TERMINALS = [
+    (True, True, "xterm-256color", "terminal=plain"),
+    (False, False, "xterm-256color", "terminal=plain"),
+    (False, True, "xterm-256color", "terminal=xterm-256color columns=100 rows=30"),
+    (False, True, "", "terminal=vt100 columns=100 rows=30"),
+    (False, True, "two words=", "terminal=vt100 columns=100 rows=30"),
+]
+
+
+@pytest.mark.parametrize(("alone", "tty", "name", "expected"), TERMINALS)
+def test_the_kernel_is_told_what_terminal_there_is(alone: bool, tty: bool, name: str, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin.isatty", lambda: tty, raising=False)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: tty, raising=False)
+    monkeypatch.setattr("sys.stdout.fileno", lambda: 1, raising=False)
+    monkeypatch.setattr(os, "get_terminal_size", lambda _descriptor: os.terminal_size((100, 30)))
+    monkeypatch.setenv("TERM", name)
+    assert folkering.command_line(alone) == expected
 
 
 def test_run_imports_nothing_of_the_system(tmp_path: Path) -> None:

@@ -99,6 +99,21 @@ def test_what_the_chip_has_no_room_for_waits() -> None:
     os.close(source)
 
 
+def test_the_end_of_a_file_is_said_if_wanted() -> None:
+    source, keyboard = os.pipe()
+    line = Line(room=3)
+    terminal = Terminal(line, lambda: None, source, 1)
+    terminal.farewell = b"\x04"
+    os.write(keyboard, b"abcd")
+    os.close(keyboard)
+    assert terminal.pump() and bytes(line.got) == b"abc"
+    line.room = 10
+    while terminal.fileno() is not None or bytes(line.got) != b"abcd\x04":
+        terminal.pump()
+    assert not terminal.pump() and bytes(line.got) == b"abcd\x04", "once"
+    os.close(source)
+
+
 def test_ctrl_a_in_a_file_is_a_byte_like_any_other() -> None:
     source, keyboard = os.pipe()
     line, left = Line(), []
