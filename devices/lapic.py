@@ -253,7 +253,7 @@ class Lapic(Chip[State]):
 
     def _error(self, error: ApicError) -> None:
         state = self.state
-        state.new_errors |= error
+        state.new_errors |= int(error)
         if not state.lvt_error & MASKED and state.lvt_error & 0xFF >= LOWEST_VECTOR:
             self._request(state.lvt_error & 0xFF, level_triggered=False)
 
