@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from jit_synth.values import Scalar, Text, Value
 from jit_synth.vocabulary import NUMBER_WORDS, PHRASES, STOP_WORDS, singular, verb_class
@@ -17,6 +17,7 @@ from kernel.telemetry import Kind
 MAX_TOKENS = 24
 _PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+|\d+(?:\.\d+)?", re.UNICODE)
 _QUANTITY = re.compile(r"([+-]?\d+(?:\.\d+)?)\s*([a-zA-Zµ%]*)")
+_HEXADECIMAL = re.compile(r"0x[0-9a-fA-F]{1,16}")
 _FULL_QUANTITY = re.compile(_QUANTITY.pattern + r"\Z")
 UNITS: dict[str, tuple[Kind, float]] = {
     "ns": (Kind.DURATION, 1), "us": (Kind.DURATION, 1e3), "µs": (Kind.DURATION, 1e3), "ms": (Kind.DURATION, 1e6), "s": (Kind.DURATION, 1e9),
@@ -59,6 +60,7 @@ class Token:
         number: the number, in base units if `kind` says which.
         kind: the kind that its unit tells, or None.
         literal: it is the value of a named argument or was quoted: a name, even if it is also a word.
+        lead: the stop words directly in front of it, which tell what it belongs to.
     """
 
     text: str
@@ -67,6 +69,7 @@ class Token:
     number: float | int | None = None
     kind: Kind | None = None
     literal: bool = False
+    lead: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,15 +107,26 @@ def read_intent(request: Request) -> Intent:
                 raise BadRequest(f"the argument -{name} is neither a word nor a number")
     tokens = _joined_units(_joined_phrases(tokens))
     verb = verb_class(tokens[0].text.lower()) if tokens else ""
-    kept = tuple(token for index, token in enumerate(tokens) if token.literal or token.number is not None or token.text.lower() not in STOP_WORDS
-                 or (index == 0 and verb))
-    kept = tuple(token for index, token in enumerate(kept) if index == 0 or token.word != "where")
+    kept = _without_stop_words(tokens, keep_first=bool(verb))
     if not kept:
         raise BadRequest("the words say nothing")
     if len(kept) > MAX_TOKENS:
         raise BadRequest(f"{len(kept)} words are too many; {MAX_TOKENS} is the most")
     verb = verb_class(kept[0].text.lower()) if kept[0].number is None else ""
     return Intent(kept, verb, is_verb_noun)
+
+
+def _without_stop_words(tokens: list[Token], *, keep_first: bool) -> tuple[Token, ...]:
+    kept: list[Token] = []
+    lead: tuple[str, ...] = ()
+    for index, token in enumerate(tokens):
+        word = token.text.lower()
+        if not token.literal and token.number is None and (word in STOP_WORDS or (word == "where" and index)) and not (index == 0 and keep_first):
+            lead = (*lead, word)
+        else:
+            kept.append(replace(token, lead=lead))
+            lead = ()
+    return tuple(kept)
 
 
 def _argument_tokens(text: str) -> list[Token]:
@@ -131,6 +145,8 @@ def _tokens(word: str, literal: bool) -> list[Token]:
         return [quantity]
     if " " in stripped:                                            # it was quoted
         return [_word(stripped, literal=True)]
+    if stripped.lower() in UNITS:                                  # MiB is one word, not Mi and B
+        return [_word(stripped, literal)]
     parts = _PARTS.findall(stripped)
     if "".join(parts) != re.sub(r"[-_]", "", stripped):             # signs that no part explains
         return [_word(stripped, literal)] if stripped else []
@@ -138,6 +154,8 @@ def _tokens(word: str, literal: bool) -> list[Token]:
 
 
 def _quantity(text: str, literal: bool) -> Token | None:
+    if _HEXADECIMAL.fullmatch(text):
+        return Token(text, "", False, int(text, 16), None, literal)
     match = _FULL_QUANTITY.fullmatch(text)
     if match is None:
         number = NUMBER_WORDS.get(text.lower())

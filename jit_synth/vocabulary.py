@@ -121,6 +121,30 @@ IRREGULAR = {"processes": "process", "indices": "index", "statuses": "status", "
 NO_PLURAL = frozenset({"process", "class", "address", "status", "bus", "less", "is", "us", "this", "vs", "its", "as", "has", "was", "does", "across", "access"})
 
 
+# Words for all that there is to know of something.
+WHOLE_WORDS = frozenset("stat statistic info information detail data metric overview snapshot everything".split())
+# Words that stand between a thing and its measure, as in "the task that uses the most memory".
+HAVING_WORDS = frozenset("use consume take need hold occupy handle serve make execute receive spend cause produce own run occur happen contain get come made"
+                         " held spent taken".split())
+# Verbs of PowerShell's list and of every day that ask for a change or a creation: nothing here changes anything.
+ACTING_VERBS = frozenset(
+    "write add approve assert backup block build checkpoint clear close complete confirm connect copy debug deny deploy disable disconnect dismount edit enable enter"
+    " exit expand export grant hide import initialize install invoke lock merge mount move new open optimize ping play pop protect publish push receive redo register"
+    " remove rename repair request reset resize resolve restart restore resume revoke save send set start step stop submit suspend switch sync test trace unblock undo"
+    " uninstall unlock unprotect unpublish unregister update use wait watch create delete kill terminate destroy erase format-disk download upload fetch-url compose"
+    " translate predict forecast explain draw-picture sing tell-joke email buy".split())
+
+
+def forms(word: str) -> tuple[str, ...]:
+    """The word, and what it may be a form of: loaded -> load, used -> use, running -> run; none of them need exist."""
+    stems = [word]
+    for ending in ("ed", "ing"):
+        if word.endswith(ending) and len(word) > len(ending) + 2:
+            stem = word[:-len(ending)]
+            stems += [stem, stem + "e"] + ([stem[:-1]] if stem[-1] == stem[-2] else [])
+    return tuple(stems)
+
+
 def singular(word: str) -> tuple[str, bool]:
     """A noun's singular, and whether it was a plural."""
     if word in IRREGULAR:
