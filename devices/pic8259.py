@@ -161,13 +161,10 @@ class Pic8259(Chip[State]):
         requests = self.requests() & ~state.ocw1
         if not requests or state.awaited:
             return None
-        in_service = state.in_service & ~state.ocw1 if state.special_mask else state.in_service
-        for level in self._by_priority():
-            bit = 1 << level
-            if in_service & bit:
-                return level if requests & bit & self._follows and state.icw4 & SFNM else None
-            if requests & bit:
-                return level
+        asking, serving = self._rank(requests), self._rank(self._serving())
+        level = state.lowest + 1 + asking & 7
+        if asking < serving or (asking == serving and self._follows >> level & 1 and state.icw4 & SFNM):
+            return level
         return None
 
     def acknowledge(self) -> int:
@@ -187,9 +184,16 @@ class Pic8259(Chip[State]):
         """The vector of a level in 8086 mode."""
         return self.state.icw2 & 0xF8 | level
 
-    def _by_priority(self) -> list[int]:
-        lowest = self.state.lowest
-        return [lowest + 1 + rank & 7 for rank in range(8)]
+    def _serving(self) -> int:
+        """The levels in service that keep others out."""
+        state = self.state
+        return state.in_service & ~state.ocw1 if state.special_mask else state.in_service
+
+    def _rank(self, levels: int) -> int:
+        """How many priorities are above the highest of these levels; 8 if there are none."""
+        first = self.state.lowest + 1 & 7
+        turned = (levels >> first | levels << 8 - first) & 0xFF
+        return (turned & -turned).bit_length() - 1 if turned else 8
 
     # --- port 0 --------------------------------------------------------------------------------------------------------------------
     def peek_STATUS(self) -> int:
@@ -231,14 +235,12 @@ class Pic8259(Chip[State]):
         """Data sheet, "Operation control word 2"."""
         state = self.state
         if value & EOI:
-            if value & SL:
-                level = value & 7
-            else:
-                served = state.in_service & ~state.ocw1 if state.special_mask else state.in_service
-                found = [candidate for candidate in self._by_priority() if served >> candidate & 1]
-                if not found:
+            level = value & 7
+            if not value & SL:
+                serving = self._serving()
+                if not serving:
                     return
-                level = found[0]
+                level = state.lowest + 1 + self._rank(serving) & 7
             state.in_service &= ~(1 << level)
             if value & ROTATE:
                 state.lowest = level
