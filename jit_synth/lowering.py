@@ -111,14 +111,14 @@ def _number(number: int | float, column: Column) -> int | float:
 def _order(variant: str, fill: Fill, before: Type, leaf: Leaf) -> Lowered:
     _require(before.shape is Shape.TABLE)
     direction, _, name = variant.partition(" ")
-    if direction == "busy":
+    if direction in ("busy", "idle"):
         name = leaf.facts.busy
         if not name:                                          # an unknown table: what it measures, if that is one thing
             measures = [column.name for column in before.columns if is_numeric(column)]
             _require(len(measures) == 1)
             name = measures[0]
     if name:
-        return [Order(_place(before, name), True)], before
+        return [Order(_place(before, name), direction != "idle")], before
     if fill.column is None and fill.key is None and len(before.columns) == 2 and before.columns[1] in (COUNT_COLUMN, SHARE_COLUMN):
         place = 1                                             # groups are sorted by what was made of them
     else:

@@ -24,8 +24,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
-MOST = "most|highest|largest|biggest|greatest|maximum|max|longest|top|peak"
-LEAST = "least|fewest|lowest|smallest|minimum|min|shortest"
+LARGEST, SMALLEST = "highest|largest|biggest|greatest|maximum|max|longest|peak", "lowest|smallest|minimum|min|shortest"
+MOST, LEAST = f"most|top|{LARGEST}", f"least|fewest|{SMALLEST}"        # "most memory" is a row's, "highest load" can be a number
 BY = "by|per|each|every|across|against"
 SHARE = "share|percentage|percent|proportion|fraction|ratio|part"
 MANY = "how-many|number-of|count|tally"
@@ -137,8 +137,8 @@ OPERATORS: tuple[Operator, ...] = (
     Operator("length", "how many characters a text has", Rank.DERIVE, "table, text", "table", ("length TEXT", "TEXT length"), ("map length",), ("same-count",)),
     # --- groups ---------------------------------------------------------------------------------------------------------------
     Operator("count-by", "how many rows there are for each value of a column", Rank.GROUP, "table, key", "table",
-             (f"{MANY}|group|histogram|distribution|breakdown|bucket|frequency ROW? .. {BY} KEY", "ROW per|each|every KEY", "KEY distribution|histogram|breakdown|frequency",
-              "distribution|histogram|breakdown|frequency|group KEY", "count KEY"), ("group count",), ("groups-are-distinct", "groups-add-up"), 0.7),
+             (f"{MANY}|group|grouped|histogram|distribution|breakdown|bucket|frequency ROW? .. {BY} KEY", "ROW per|each|every KEY", "KEY distribution|histogram|breakdown|frequency",
+              "distribution|histogram|breakdown|frequency|group KEY"), ("group count",), ("groups-are-distinct", "groups-add-up"), 0.7),
     Operator("listed-count-by", "how many rows there are for each value of a column", Rank.GROUP, "table, key", "table", ("ROW by KEY",), ("group count",),
              ("groups-are-distinct", "groups-add-up"), 1.0),
     _group("sum", f"{SUM}|how-many|number-of|how-much|measure", f"MEASURE {BY} KEY", "KEY total MEASURE", cost=0.7),
@@ -170,6 +170,9 @@ OPERATORS: tuple[Operator, ...] = (
              ("subset", "sorted"), 0.5),
     Operator("superlative", "the rows that have most of a quality: busiest, largest, newest", Rank.ORDER, "table, quality", "table",
              ("COUNT? QUALITY", "QUALITY COUNT"), ("order quality", "slice first"), ("subset",), 0.5),
+    Operator("most-busy", "the busiest rows", Rank.ORDER, "table", "table", ("COUNT? most busy|active", "most busy|active COUNT"), ("order busy", "slice first"), ("subset",), 0.5),
+    Operator("least-busy", "the rows that are least busy", Rank.ORDER, "table", "table", ("COUNT? least busy|active", "least busy|active COUNT"),
+             ("order idle", "slice first"), ("subset",), 0.5),
     Operator("top-rows", "the busiest rows", Rank.ORDER, "table", "table", ("top COUNT?",), ("order busy", "slice first"), ("subset",), 0.9),
     # --- how many -------------------------------------------------------------------------------------------------------------
     Operator("first", "the first rows", Rank.CUT, "table, count", "table", ("first|head|leading COUNT?", "limit|count|number|max|limited COUNT", "COUNT first"),
@@ -180,16 +183,17 @@ OPERATORS: tuple[Operator, ...] = (
     Operator("reverse", "the rows, last one first", Rank.CUT, "table", "table", ("reverse|reversed|backward|backwards|invert|flip",), ("reverse",), ("permutation",), 0.5),
     # --- which columns --------------------------------------------------------------------------------------------------------
     Operator("take", "a column of the rows", Rank.TAKE, "table, column", "table", ("COLUMN", "column|field COLUMN", "COLUMN column|field"), ("take",), ("same-count",), 0.2),
+    Operator("take-each", "a column of the rows, row by row", Rank.TAKE, "table, column", "table", ("COLUMN per|each|every ROW",), ("take",), ("same-count",), 1.2),
     Operator("distinct", "the rows without repetitions", Rank.DISTINCT, "table", "table", (f"{DIFFERENT}|deduplicate|dedupe",), ("distinct",), ("subset", "idempotent"), 0.5),
     Operator("distinct-values", "the different values of a column", Rank.DISTINCT, "table, column", "table", (f"{DIFFERENT}|possible|existing COLUMN",),
              ("only COLUMN", "distinct"), ("at-most-same",), 0.5),
     # --- one number -----------------------------------------------------------------------------------------------------------
     _fold("count", "how many rows there are", MANY, "ROW count", how="count", cost=0.5),
     _fold("count-distinct", "how many different values a column has", f"{MANY} {DIFFERENT} COLUMN", f"{MANY} KEY", how="distinct", cost=0.6),
-    _fold("sum", "the sum of a measure", f"{SUM} MEASURE", f"MEASURE {SUM}", "how-many|number-of|how-much|amount MEASURE", cost=0.6),
+    _fold("sum", "the sum of a measure", f"{SUM} MEASURE", f"MEASURE {SUM}", "MEASURE count|number", "count|how-many|number-of|how-much|amount MEASURE", cost=0.6),
     _fold("mean", "the mean of a measure", f"{MEAN} MEASURE", f"MEASURE {MEAN}", laws=("between",), cost=0.6),
-    _fold("minimum", "the smallest value of a measure", f"{LEAST} MEASURE", f"MEASURE {LEAST}", laws=("between",), cost=0.6),
-    _fold("maximum", "the largest value of a measure", f"{MOST} MEASURE", f"MEASURE {MOST}", laws=("between",), cost=0.6),
+    _fold("minimum", "the smallest value of a measure", f"{SMALLEST} MEASURE", f"MEASURE {SMALLEST}", laws=("between",), cost=0.6),
+    _fold("maximum", "the largest value of a measure", f"{LARGEST} MEASURE", f"MEASURE {LARGEST}", laws=("between",), cost=0.6),
     Operator("median", "the value that half of the rows do not exceed", Rank.FOLD, "table, measure", "scalar", ("median MEASURE", "MEASURE median"),
              ("order up", "fold median"), ("between",), 0.6),
     _fold("range", "the largest value less the smallest", "range|spread MEASURE", f"difference between? {MOST} and? {LEAST} MEASURE", f"difference between? {LEAST} and? {MOST} MEASURE", cost=0.6),

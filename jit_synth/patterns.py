@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 from jit_synth.intent import Token
-from jit_synth.operators import OPERATORS, Operator, Rank
+from jit_synth.operators import LEAST, MOST, OPERATORS, Operator, Rank
 from jit_synth.present import whole_of
 from jit_synth.senses import FREE_TEXT, Held, Leaf, Named, is_key
-from jit_synth.vocabulary import HAVING_WORDS, QUALITIES, forms, is_identifier, is_numeric
+from jit_synth.vocabulary import HAVING_WORDS, QUALITIES, ROW_WORDS, forms, is_identifier, is_numeric
 from kernel.telemetry import Column, Kind
 
 GAP, SKIP = 0.05, 0.02                 # cost of a token between two items; of a word for a row or of having there
@@ -18,7 +18,11 @@ LITERAL_AS_WORD = 0.2                  # a named argument's value that is read a
 WITHOUT_UNIT = 0.3                     # a plain number for a size or duration, in base units
 SMALLEST_WITHOUT_UNIT = 1000           # fewer bytes or nanoseconds are more likely a forgotten unit
 COPULAS = frozenset({"is", "are", "was", "were", "be", "been", "that", "which", "who", "currently", "now"})
+PREPOSITIONS = frozenset({"of", "with", "for", "from", "in", "on"})
 UNIT_KINDS = frozenset({Kind.SIZE, Kind.DURATION})
+SUPERLATIVES = frozenset({"top", "bottom", "maximum", "minimum"})
+SUPERLATIVE_WORDS = frozenset(f"{MOST}|{LEAST}".split("|"))
+OTHER_THING, ROW_WORD, COUNTED_AS_ROW = 0.3, 0.7, 0.5      # a column that is called as another source's rows are, or as this one's; interrupts for vectors
 HOLES = frozenset("MEASURE COLUMN KEY TEXT PART IDENTIFIER ITSELF VALUE WORD NUMBER NUMBER2 COUNT QUALITY ROW +ROW".split())
 
 
@@ -113,32 +117,52 @@ def bricks_of(tokens: Sequence[Token], leaf: Leaf) -> list[Brick]:
             for start in range(len(tokens)):
                 for match in _matches(items, tokens, leaf, start):
                     brick = _brick(operator, match, tokens, leaf)
+                    if brick is None:
+                        continue
                     key = (operator.name, brick.fill, brick.mask)
                     if key not in found or found[key].cost > brick.cost:
                         found[key] = brick
     return sorted(found.values(), key=lambda brick: (brick.operator.rank, brick.first(), brick.cost))
 
 
-def _brick(operator: Operator, match: _Match, tokens: Sequence[Token], leaf: Leaf) -> Brick:
+def _brick(operator: Operator, match: _Match, tokens: Sequence[Token], leaf: Leaf) -> Brick | None:
     fill, cost = match.fill, operator.cost + match.cost
     if not match.has_count:
-        plural = match.plural if match.plural is not None else _next_is_plural(tokens, match.end, leaf)
+        plural = match.plural if match.plural is not None else _is_several(tokens, (match.mask & -match.mask).bit_length(), match.end, leaf)
         fill = replace(fill, count=None if plural else 1)
-    first = tokens[(match.mask & -match.mask).bit_length() - 1]
+    at = (match.mask & -match.mask).bit_length() - 1
+    first = tokens[at]
+    if operator.name in SUPERLATIVES:
+        cost += _misread(operator, at, tokens, leaf)
     if operator.name == "where" and COPULAS & set(first.lead):
         cost -= 0.3                     # "tasks that are sleeping"
     if operator.rank is Rank.KEEP and fill.number is not None and fill.column is None and not match.mentions:
+        if match.end < len(tokens) and "of" in tokens[match.end].lead and leaf.named(tokens, match.end):
+            return None                 # "more than 3 MiB of ..." says of what
         cost += 0.5                     # "more than 3 MiB", of what is left open
+    if operator.rank is Rank.TAKE and fill.column is not None and fill.column.name == leaf.facts.counter and not tokens[match.end - 1].plural:
+        cost += 1.0                     # "interrupt count" is one number, "interrupt counts" are many
     if operator.rank is Rank.TAKE and _stands_before_row(tokens, match, leaf):
         cost += 0.6                     # "idle cpus" are not the cpus' idle times
     return Brick(operator, fill, match.mask, cost, match.mentions)
 
 
-def _next_is_plural(tokens: Sequence[Token], end: int, leaf: Leaf) -> bool:
-    """Whether what a superlative belongs to is several: `busiest cpus`, `newest warnings`; nothing said is one."""
-    nouns = [token for token in tokens[end:] if token.number is None]
-    row = next((token for token in nouns if token.word in leaf.names), nouns[0] if nouns else None)
-    return row is not None and row.plural
+def _misread(operator: Operator, at: int, tokens: Sequence[Token], leaf: Leaf) -> float:
+    """`cpu with the highest load` is a row, `cpu max load` and `highest cpu load` are numbers: the cost of reading it the other way."""
+    place = next((index for index, token in enumerate(tokens) if token.number is None and token.word in SUPERLATIVE_WORDS), at)
+    row_before = any(token.number is None and token.word in leaf.row_words for token in tokens[:place])
+    is_apart = bool(tokens[place].lead) or place == 0 or tokens[place - 1].word not in leaf.row_words
+    is_row = row_before and is_apart
+    if operator.rank is Rank.FOLD:
+        return 0.6 if is_row else 0.0
+    return 0.6 if row_before and not is_apart else 0.0
+
+
+def _is_several(tokens: Sequence[Token], start: int, end: int, leaf: Leaf) -> bool:
+    """Whether what a superlative belongs to is several: `busiest cpus`, `newest warnings`, `top tasks by memory`; nothing said is one."""
+    noun = next((token for token in tokens[start:] if token.number is None and token.word in leaf.names), None)
+    noun = noun or next((token for token in tokens[end:] if token.number is None), None) or next((token for token in tokens if token.word in leaf.names), None)
+    return noun is not None and noun.plural
 
 
 def _stands_before_row(tokens: Sequence[Token], match: _Match, leaf: Leaf) -> bool:
@@ -164,7 +188,7 @@ def _rest(items: Sequence[_Item], index: int, tokens: Sequence[Token], leaf: Lea
     while place < len(tokens):
         for step in _item(item, tokens, leaf, replace(match, end=place, cost=cost)):
             yield from _rest(items, index + 1, tokens, leaf, step)
-        if _is_skippable(tokens[place], leaf):
+        if _is_skippable(tokens[place], leaf) and "per" not in items[index - 1].words:      # "per cpu": the row itself is the key
             cost += SKIP
         elif item.gap:
             cost += GAP
@@ -190,8 +214,9 @@ def _item(item: _Item, tokens: Sequence[Token], leaf: Leaf, match: _Match) -> It
         return
     match item.hole:
         case "ROW" | "+ROW":
-            if token.number is None and not token.literal and token.word in leaf.names and not (item.hole == "+ROW" and {"of", "with", "for", "from", "in", "on"} & set(token.lead)):
-                yield replace(_extended(match, start, start + 1, 0.0), mentions=True, plural=token.plural)
+            is_row = token.word in leaf.row_words
+            if token.number is None and not token.literal and (is_row or token.word in leaf.facts.counted) and not (item.hole == "+ROW" and PREPOSITIONS & set(token.lead)):
+                yield replace(_extended(match, start, start + 1, 0.0 if is_row else COUNTED_AS_ROW), mentions=True, plural=token.plural)
         case "VALUE":
             for held in leaf.held(tokens, start):
                 if match.fill.column is None or match.fill.column == held.column:
@@ -210,7 +235,8 @@ def _item(item: _Item, tokens: Sequence[Token], leaf: Leaf, match: _Match) -> It
             yield from _quality(token, leaf, match)
         case _:
             for named in leaf.named(tokens, start):
-                yield from _named(item.hole, named, leaf, match)
+                extra = ROW_WORD if token.word in leaf.row_words else OTHER_THING if token.word in ROW_WORDS and not token.literal and item.hole != "IDENTIFIER" else 0.0
+                yield from _named(item.hole, replace(named, cost=named.cost + extra), leaf, replace(match, mentions=match.mentions or token.word in leaf.names))
 
 
 def _named(hole: str, named: Named, leaf: Leaf, match: _Match) -> Iterator[_Match]:

@@ -11,7 +11,7 @@ from jit_synth.vocabulary import STOP_WORDS, VERBS, singular, source_words
 from kernel.telemetry import Source
 
 NEAREST = 4
-CLOSE = 0.74                            # of difflib's ratio: a slip of the finger or two
+CLOSE = 0.8                             # of difflib's ratio: a slip of the finger or two
 _SPLIT = str.maketrans("-_|:,()", "       ")
 
 

@@ -20,12 +20,13 @@ from jit_synth.plan import Plan, Step, step_type
 from jit_synth.refusals import CommandStopped, StopKind
 from jit_synth.senses import Leaf
 from jit_synth.values import Row, Type
-from jit_synth.vocabulary import HAVING_WORDS, VERBS, WHOLE_WORDS, forms
+from jit_synth.vocabulary import CELL_WORDS, HAVING_WORDS, SOURCE_WORDS, VERBS, WHOLE_WORDS, forms
 
 MOST_STATES = 3000                      # partial plans looked at before the search gives up
 MARGIN = 0.35                           # two readings closer than this are equally good
 LEAF_UNSAID, SINGLE_UNSAID = 1.0, 0.5   # a source that no word names; less for the one about the whole system
 FILLER, WHOLE = 0.1, 0.1
+COUNTED_ROWS = 1.0                      # rows counted where the words speak of what they count
 TAKE_AGAIN = 0.5                        # a second column without "and"
 SEVERAL = frozenset({Rank.KEEP, Rank.TAKE})
 COORDINATED = frozenset({Rank.KEEP, Rank.TAKE})
@@ -185,8 +186,9 @@ class _Search:
         yield _State((*state.steps, *steps), kind, state.mask, cost, state.bricks, state.takes, self.advance(state, steps), spans)
 
     def crowding(self, state: _State) -> float:
-        places = sorted(brick.first() for brick in state.bricks if brick.operator.rank is Rank.TAKE)
-        return sum(TAKE_AGAIN for one, other in zip(places, places[1:], strict=False) if other == one + 1 and not self.tokens[other].literal)
+        bricks = sorted((brick for brick in state.bricks if brick.operator.rank is Rank.TAKE), key=Brick.first)
+        return sum(TAKE_AGAIN for one, other in zip(bricks, bricks[1:], strict=False)
+                   if not self.tokens[other.first()].literal and not any(token.word == "and" for token in self.tokens[one.first():other.first()]))
 
     def cheapest(self, states: list[_State]) -> list[_State]:
         """One state for each set of tokens and behaviour."""
@@ -210,12 +212,27 @@ class _Search:
         is_said = self.said & ~state.mask or any(brick.mentions for brick in state.bricks)
         if not is_said and not self.leaf.is_pipe:
             cost += SINGLE_UNSAID if self.leaf.facts.single else LEAF_UNSAID
-        if not is_said and not state.bricks and not self.leaf.is_pipe:
+        if not is_said and not self.leaf.is_pipe and not self.is_evoked(state):
             return                                            # nothing in the words asks for this source
+        if any(brick.operator.name == "count" for brick in state.bricks) and self.counts_what_rows_count(state):
+            cost += COUNTED_ROWS
         if self.leaf.is_pipe and len(state.steps) == 1:
             return                                            # to hand on what is in the pipe is no command
         plan = Plan(state.steps, self.leaf.input, self.leaf.reads)
         self.found.candidates.append(Candidate(plan, round(cost + self.leaf.cost, 6), state.answers, self.leaf, state.spans))
+
+    def is_evoked(self, state: _State) -> bool:
+        """Whether the words name something that the leaf has, though not the leaf; and no other source is named by them."""
+        if any(brick.fill.held is not None and brick.fill.held.comparison == "contains" for brick in state.bricks):
+            return False
+        if not self.leaf.facts.single and any(token.word in SOURCE_WORDS for token in self.tokens if token.number is None and not token.literal):
+            return False
+        return any(_is_evocative(brick) for brick in state.bricks)
+
+    def counts_what_rows_count(self, state: _State) -> bool:
+        """`how many interrupts` does not ask for the number of vectors."""
+        words = [token.word for index, token in enumerate(self.tokens) if self.said >> index & 1]
+        return bool(words) and all(word in self.leaf.facts.counted for word in words)
 
     def joins(self, index: int, state: _State) -> bool:
         """Whether an "and" stands between words of two operators of one rank, and that rank can be had several times."""
@@ -250,7 +267,7 @@ class _Search:
             return 0.0
         if token.word in WHOLE_WORDS:
             return WHOLE
-        if index and not self.meant >> index & 1 and any(form in HAVING_WORDS for form in forms(token.word)):
+        if index and not self.meant >> index & 1 and token.word not in CELL_WORDS and any(form in HAVING_WORDS for form in forms(token.word)):
             return FILLER
         return None
 
@@ -266,6 +283,12 @@ class _Search:
             return state.answers
         plan = Plan((), self.leaf.input, ())
         return tuple(answer if isinstance(answer, StopKind) else _answer(steps, state.type, plan, answer, {}) for answer in state.answers)
+
+
+def _is_evocative(brick: Brick) -> bool:
+    """Whether the brick's words name something that the leaf has."""
+    fill = brick.fill
+    return fill.held is not None or fill.key is not None or (fill.column is not None and "QUALITY" not in " ".join(brick.operator.patterns))
 
 
 def _say_the_same(ours: Type, one: Answer, theirs: Type, another: Answer) -> bool:

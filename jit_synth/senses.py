@@ -81,6 +81,11 @@ class Leaf:
         """Words for it or for its rows."""
         return self.words | (source_words(self.source) if self.source else frozenset())
 
+    @cached_property
+    def row_words(self) -> frozenset[str]:
+        """Words for one row."""
+        return frozenset(self.facts.row) or self.names
+
     def named(self, tokens: Sequence[Token], start: int) -> list[Named]:
         """The columns that the tokens from `start` on can name, cheapest first."""
         found: list[Named] = []

@@ -53,6 +53,9 @@ SOURCES: dict[str, Facts] = {
     "devices": Facts(row=("device", "peripheral"), identity=("address",)),
 }
 NO_FACTS = Facts()
+ROW_WORDS = frozenset(word for facts in SOURCES.values() for word in facts.row)
+SOURCE_WORDS = frozenset(word for facts in SOURCES.values() for word in (*facts.row, *facts.counted, *facts.mass))
+CELL_WORDS = frozenset(word for facts in SOURCES.values() for _, words in facts.values for word in words)
 
 # Columns whose numbers are names: they can be compared for equality, and mean nothing when added.
 IDENTIFIERS = frozenset({"id", "cpu", "vector", "base", "vendor", "device", "address", "pid", "line", "number"})
@@ -62,7 +65,7 @@ COLUMN_SYNONYMS: dict[str, tuple[str, ...]] = {
     "usage": ("used",), "use": ("used",), "occupied": ("used",), "consumption": ("used",), "available": ("free",), "unused": ("free",),
     "utilization": ("load",), "utilisation": ("load",), "capacity": ("total", "size"), "identifier": ("id",), "pid": ("id",), "runtime": ("time",),
     "type": ("kind", "class"), "severity": ("level",), "subsystem": ("facility",), "processor": ("cpu",), "core": ("cpu",), "vcpu": ("cpu",),
-    "process": ("task",), "irq": ("interrupt",), "ram": ("memory",), "frequency": ("rate",), "condition": ("state",), "status": ("state",),
+    "process": ("task",), "irq": ("interrupt",), "ram": ("memory",), "frequency": ("rate",), "per-second": ("rate",), "condition": ("state",), "status": ("state",),
     "kernel": ("system",), "text": ("message",),
 }
 # A word that only repeats a column's kind: "idle time" is the column idle, if that is a duration.
