@@ -48,14 +48,14 @@ class Evaluator:
         try:
             script = parse(text)
         except ShellError as error:
-            out.write(error.render(text))
+            out.write(error.render(text, out.width))
             return error.status
         status = STATUS_DONE
         for statement in script.statements:
             try:
                 await self._run_statement(statement, text, out)
             except ShellError as error:
-                out.write(error.render(text))
+                out.write(error.render(text, out.width))
                 status = max(status, error.status)
             if self.context.closed:
                 break

@@ -1,13 +1,11 @@
 """Text to tree: lark does the grammar, this file turns its trees into syntax.py and its complaints into sentences.
 
-lark costs 70 ms to import and 20 ms to set up, so both wait for the first line: a prompt is drawn without them.
+lark waits for the first line (or `warm_up`): a prompt is drawn without it. tables.py has its costs.
 """
 
 from __future__ import annotations
 
-import functools
 import re
-from importlib import resources
 from typing import TYPE_CHECKING, cast
 
 from kernel.telemetry import Kind
@@ -17,13 +15,15 @@ from shell.syntax import (
     COMPARATOR_SPELLINGS, AllOf, AnyOf, Assignment, Command, Comparison, Condition, Flag, Item, Literal, Not, Operand,
     Pipeline, Script, Span, Stage, Statement, Truth, Value, Variable, Where, Word,
 )
+from shell.tables import Grammar
 
 if TYPE_CHECKING:
-    from lark import Lark, Token, Tree
+    from lark import Token, Tree
     from lark.exceptions import UnexpectedInput
 
     Node = Tree[Token]
 
+GRAMMAR = Grammar()
 MAX_TEXT = 64 * 1024               # characters of one line or script; far beyond what anyone types, and it bounds the work
 MAX_NESTING = 64                   # parentheses and nots; the tree is walked recursively
 
@@ -44,23 +44,10 @@ def parse(text: str) -> Script:
         raise SyntaxMistake(f"the text is too long: {len(text)} characters, at most {MAX_TEXT}", Span(MAX_TEXT, len(text)))
     _refuse_deep_nesting(text)
     try:
-        tree = _lark().parse(text)
+        tree = GRAMMAR.parser().parse(text)
     except UnexpectedInput as complaint:
         raise _explain(text, complaint) from None
     return Script(tuple(_statement(branch) for branch in _branches(tree)), text)
-
-
-@functools.cache
-def _lark() -> Lark:
-    from lark import Lark
-
-    grammar = resources.files("shell").joinpath("grammar.lark").read_text(encoding="utf-8")
-    return Lark(grammar, start="script", parser="lalr", lexer="contextual", propagate_positions=True, maybe_placeholders=False)
-
-
-def warm_up() -> None:
-    """Load the grammar now, while nobody waits."""
-    _lark()
 
 
 # --- trees to nodes ----------------------------------------------------------------------------------------------------

@@ -9,12 +9,13 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from shell.errors import STATUS_FAILED, ShellError, nearest_names, report, underline
+from shell.errors import DEFAULT_WIDTH, STATUS_FAILED, ShellError, nearest_names, prose, underline
 from shell.syntax import Command, Span
 
 if TYPE_CHECKING:
     from jit_synth.refusals import CommandStopped, Refusal
 
+MOST_NEAREST = 5
 _PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|\w")       # Get-TopTasks: Get, Top, Tasks
 
 
@@ -25,21 +26,16 @@ class RefusedCommand(ShellError):
         super().__init__(message, span, nearest=nearest, hint=hint, status=STATUS_FAILED)
         self.marks, self.understood = marks, understood
 
-    def render(self, text: str) -> str:
+    def render(self, text: str, width: int = DEFAULT_WIDTH) -> str:
         """The report; carets stand under what was understood."""
-        lines = [f"folk: {self.message}"]
-        lines += underline(text, self.span, *self.marks) if self.marks else underline(text, self.span)[:1]
-        lines.append(f"  understood: {self.understood or 'nothing of it'}")
-        if self.nearest:
-            lines.append(f"  nearest: {', '.join(self.nearest)}")
-        if self.hint:
-            lines.append(f"  {self.hint}")
-        return report(lines)
+        place = underline(text, self.span, *self.marks, width=width)
+        understood = prose(f"  understood: {self.understood or 'nothing of it'}", width)
+        return "".join([*prose(f"folk: {self.message}", width), *(place if self.marks else place[:1]), *understood, *self.way_out(width)])
 
 
 def refused(refusal: Refusal, stage: Command, text: str, known: Iterable[str]) -> RefusedCommand:
     """The error that reports a refusal at its stage; names of this shell are added to the nearest ones."""
-    nearest = dict.fromkeys((*refusal.nearest, *nearest_names(stage.name, known)))
+    nearest = list(dict.fromkeys((*nearest_names(stage.name, known), *refusal.nearest)))[:MOST_NEAREST]
     return RefusedCommand(f"{stage.name}: {refusal.message} [{refusal.kind.name}]", stage.span, _marks(refusal.understood, stage, text),
                           ", ".join(refusal.understood), nearest=nearest, hint=refusal.hint)
 

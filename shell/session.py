@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from kernel.errors import KernelError
 from shell.completion import Completion, complete
-from shell.errors import STATUS_CANCELLED, STATUS_DONE, STATUS_FAILED
+from shell.errors import DEFAULT_WIDTH, STATUS_CANCELLED, STATUS_DONE, STATUS_FAILED
 
 if TYPE_CHECKING:
     from jit_synth import Command
@@ -20,7 +20,6 @@ PROMPT = "folk> "
 BANNER = "Folkering. help lists the commands; what is not there is worked out on the spot. Ctrl-D powers off.\n"
 FAREWELL = "Ctrl-D: powering off. (Ctrl-C clears a line or stops a command.)\n"
 CANCELLED = "^C\n"
-DEFAULT_WIDTH = 80
 MOST_HISTORY = 1000
 NS_PER_MS = 1_000_000
 

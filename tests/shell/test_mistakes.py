@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
-from shell.errors import EXCERPT_WIDTH, STATUS_NOT_UNDERSTOOD, ShellError, SyntaxMistake, nearest_names, underline
+from shell.errors import DEFAULT_WIDTH, MOST_FOLDS, STATUS_NOT_UNDERSTOOD, ShellError, SyntaxMistake, nearest_names, prose, underline
 from shell.parser import MAX_NESTING, MAX_TEXT, parse
+from shell.render import cells
 from shell.syntax import Span
 from tests.shell.bench import Bench, pointed_at
 
@@ -51,7 +54,7 @@ def mistake(text: str) -> SyntaxMistake:
     (r'echo "\u{D800}"', "there is no escape", r"\u{D800}", r"\x41"),
     ('"text" first', "after a string at the head comes |>", "first", '"text" |> to-json'),
     ("echo 1e99", "1e99 is out of range", "1e99", ""),
-    ("echo " + "9" * 70, "too long: 70 digits", "9" * 70, ""),
+    ("echo " + "9" * 66, "too long: 66 digits", "9" * 66, ""),
     # conditions
     ("ps |> where", "the condition ends too early", "where", "COLUMN COMPARISON VALUE"),
     ("ps |> where load >", "the condition ends too early", ">", "COLUMN COMPARISON VALUE"),
@@ -90,8 +93,8 @@ def test_mistakes_point_at_the_text(text: str, message: str, place: str, hint: s
 def test_carets_stand_in_terminal_cells() -> None:
     report = mistake("日本 | sort").render("日本 | sort").splitlines()
     assert report[1:3] == ["  日本 | sort", "       ^"]                  # two wide characters take four cells
-    assert underline("é日 x", Span(1, 2)) == ["  é日 x", "   ^^"]
-    assert underline("e\u0301 x", Span(3, 4)) == ["  e\u0301 x", "    ^"]        # a combining accent takes none
+    assert underline("é日 x", Span(1, 2)) == ["  é日 x\n", "   ^^\n"]
+    assert underline("e\u0301 x", Span(3, 4)) == ["  e\u0301 x\n", "    ^\n"]        # a combining accent takes none
 
 
 def test_control_characters_are_not_printed() -> None:
@@ -111,8 +114,25 @@ def test_the_line_of_the_mistake_is_shown() -> None:
 def test_long_lines_are_cut_around_the_place() -> None:
     text = "echo " + "word " * 200 + "| more " + "word " * 200
     shown, carets = mistake(text).render(text).splitlines()[1:3]
-    assert len(shown) <= EXCERPT_WIDTH + 8
+    assert len(shown) <= DEFAULT_WIDTH
     assert shown[carets.index("^")] == "|"
+
+
+@pytest.mark.parametrize("width", [20, 21, 40, 80, 200])
+@pytest.mark.parametrize("text", ["ps | sort by name and time and all the rest of it", "日本語" * 30 + " | x", "x" * 500 + "| y",
+                                  "echo " + "e\u0301" * 90 + " | x", "| x"])
+def test_reports_fit_the_terminal(text: str, width: int) -> None:
+    report = mistake(text).render(text, width).splitlines()
+    assert all(cells(line) <= width for line in report), report
+    shown, carets = next((line, under) for line, under in pairwise(report) if set(under) == {" ", "^"})
+    assert cells(shown[:shown.index("|")]) == carets.index("^")
+
+
+def test_prose_is_folded_at_blanks() -> None:
+    assert prose("folk: one two three four five", 20) == ["folk: one two three\n", "    four five\n"]
+    assert prose("folk: " + "x" * 30, 20) == ["folk: xxxxxxxxxxxxxx\n", "    " + "x" * 16 + "\n"]
+    endless = prose("word " * 1000, 40)
+    assert len(endless) == MOST_FOLDS + 1 and endless[-1] == "    ...\n"
 
 
 def test_nesting_and_length_are_bounded() -> None:
