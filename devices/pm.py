@@ -136,8 +136,9 @@ class AcpiPm(Chip[State]):
         return state.status | (TMROF if self._toggles(self._clock.now()) > self._toggles(state.checked) else 0)
 
     def on_PM1_STS(self, value: int) -> None:
-        self._settle()
-        self.state.status &= ~(value & STATUS_BITS)
+        state = self.state
+        state.status = self.peek_PM1_STS() & ~(value & STATUS_BITS)
+        state.checked = self._clock.now()
         self._update()
 
     def on_PM1_EN(self, _value: int) -> None:
@@ -183,22 +184,15 @@ class AcpiPm(Chip[State]):
         """How often the timer's highest bit has changed by `now` (ACPI 4.8.3.3: each time is an overflow)."""
         return cycles(now, HERTZ) >> self._bits - 1
 
-    def _settle(self) -> None:
-        """`status` learns what the timer did."""
-        state = self.state
-        state.status = self.peek_PM1_STS()
-        state.checked = self._clock.now()
-
     def _update(self) -> None:
         """Drive SCI; wait for the timer's next overflow where that would raise it."""
-        state = self.state
-        self._settle()
-        self._sci.set(state.pm1_cnt & SCI_EN != 0 and (state.status & state.pm1_en & EVENTS or state.gpe0_sts & state.gpe0_en) != 0)
+        state, status = self.state, self.peek_PM1_STS()
+        self._sci.set(state.pm1_cnt & SCI_EN != 0 and (status & state.pm1_en & EVENTS or state.gpe0_sts & state.gpe0_en) != 0)
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
-        if state.pm1_en & TMROF and state.pm1_cnt & SCI_EN and not state.status & TMROF:
-            following = self._toggles(state.checked) + 1 << self._bits - 1
+        if state.pm1_en & TMROF and state.pm1_cnt & SCI_EN and not status & TMROF:
+            following = self._toggles(self._clock.now()) + 1 << self._bits - 1
             self._deadline = self._clock.at(cycle_start(following, HERTZ), self._update)
 
     def on_reset(self) -> None:

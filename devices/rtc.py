@@ -337,9 +337,7 @@ class Rtc(Chip[State]):
             self._deadline.cancel()
             self._deadline = None
         enabled = state.b & (PIE | AIE | UIE)
-        if enabled:
-            self._settle()
-        active = state.c & enabled
+        active = self._flags() & enabled
         self._irq.set(active != 0)
         if not enabled or active or state.stopped is not None:
             return

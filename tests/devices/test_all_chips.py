@@ -21,6 +21,8 @@ from devices.core.log import AccessLog, UnmodelledAccess
 from devices.core.registers import TODO, Block, Chip, Register, Touch
 from devices.debug_ports import DebugConsole, DebugExit, PostCodes
 from devices.fw_cfg import FwCfg
+from devices.hpet import Hpet
+from devices.i8042 import I8042
 from devices.ioapic import IoApic
 from devices.lapic import Lapic
 from devices.pci.host_bridge import ConfigAddress, HostBridge
@@ -80,6 +82,8 @@ CHIPS: dict[str, Callable[[Bench], Chip[Any]]] = {
     "fw_cfg": lambda bench: FwCfg(bench.log, bench.dma, 1 << 28, 4, {"opt/test": b"text"}),
     "host-bridge": lambda bench: HostBridge(bench.log),
     "lpc": lambda bench: LpcBridge(bench.log, bench.hear, bench.hear, 0x600),
+    "hpet": lambda bench: Hpet(bench.clock, [bench.line for _ in range(24)], (bench.line, bench.line), bench.dma, bench.log),
+    "i8042": lambda bench: I8042(bench.clock, bench.line, bench.line, bench.log, bench.hear),
     "pci-config": lambda bench: ConfigAddress(bench.log),
 }
 KEEP_OVER_RESET = {"rtc"}                        # battery-backed
