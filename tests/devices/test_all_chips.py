@@ -34,6 +34,7 @@ from devices.port61 import Port61
 from devices.reset_control import ResetControl, SystemControlPortA
 from devices.rtc import Rtc
 from devices.uart16550 import Uart16550
+from devices.vga_text import VgaText
 
 
 @dataclass
@@ -84,6 +85,7 @@ CHIPS: dict[str, Callable[[Bench], Chip[Any]]] = {
     "lpc": lambda bench: LpcBridge(bench.log, bench.hear, bench.hear, 0x600),
     "hpet": lambda bench: Hpet(bench.clock, [bench.line for _ in range(24)], (bench.line, bench.line), bench.dma, bench.log),
     "i8042": lambda bench: I8042(bench.clock, bench.line, bench.line, bench.log, bench.hear),
+    "vga-text": lambda bench: VgaText(bench.clock, bench.log),
     "pci-config": lambda bench: ConfigAddress(bench.log),
 }
 KEEP_OVER_RESET = {"rtc"}                        # battery-backed
