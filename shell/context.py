@@ -12,9 +12,7 @@ from shell.errors import ShellError, nearest_names
 from shell.syntax import Literal, Operand, Span, Word
 
 if TYPE_CHECKING:
-    from jit_synth import Command
-    from jit_synth.intent import Request
-    from jit_synth.refusals import Refusal
+    from jit_synth import Command, Refusal, Request
     from jit_synth.values import Table, Value
 
 

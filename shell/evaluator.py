@@ -23,7 +23,7 @@ from shell.syntax import Assignment, Command, Flag, Item, Literal, Pipeline, Sta
 from shell.syntax import Value as ValueStage
 
 if TYPE_CHECKING:
-    from jit_synth.intent import Request
+    from jit_synth import Request
     from jit_synth.values import Value
 
 WHAT_IF = "whatif"
@@ -123,7 +123,7 @@ class Evaluator:
 
     async def _run_synthesized(self, stage: Command, upstream: Value | None, text: str) -> Value:
         _refuse_shell_habits(stage)
-        from jit_synth.refusals import CommandStopped, Refusal, SynthesisError
+        from jit_synth import CommandStopped, Refusal, SynthesisError
 
         request = self._request(stage, upstream, what_if=False)
 
@@ -151,7 +151,7 @@ class Evaluator:
         if (builtin := _BUILTINS_BY_FOLDED.get(stage.name.casefold())) is not None:
             raise ShellError(f"{builtin.name} is built in: there is nothing to synthesize", stage.span, hint=f"help {builtin.name} tells what it does")
         _refuse_shell_habits(stage)
-        from jit_synth.refusals import Refusal
+        from jit_synth import Refusal
         from jit_synth.values import Text
 
         request = self._request(stage, upstream, what_if=True)
@@ -162,7 +162,7 @@ class Evaluator:
 
     def _request(self, stage: Command, upstream: Value | None, what_if: bool) -> Request:
         """What the synthesizer is told: the words in order as typed, the named arguments, the value in the pipe."""
-        from jit_synth.intent import Request
+        from jit_synth import Request
         from jit_synth.values import Scalar
 
         words = [stage.name]

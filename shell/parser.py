@@ -15,7 +15,7 @@ from shell.syntax import (
     COMPARATOR_SPELLINGS, AllOf, AnyOf, Assignment, Command, Comparison, Condition, Flag, Item, Literal, Not, Operand,
     Pipeline, Script, Span, Stage, Statement, Truth, Value, Variable, Where, Word,
 )
-from shell.tables import Grammar
+from shell.tables import GRAMMAR
 
 if TYPE_CHECKING:
     from lark import Token, Tree
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     Node = Tree[Token]
 
-GRAMMAR = Grammar()
 MAX_TEXT = 64 * 1024               # characters of one line or script; far beyond what anyone types, and it bounds the work
 MAX_NESTING = 64                   # parentheses and nots; the tree is walked recursively
 

@@ -13,7 +13,7 @@ from shell.errors import DEFAULT_WIDTH, STATUS_FAILED, ShellError, nearest_names
 from shell.syntax import Command, Span
 
 if TYPE_CHECKING:
-    from jit_synth.refusals import CommandStopped, Refusal
+    from jit_synth import CommandStopped, Refusal
 
 MOST_NEAREST = 5
 _PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|\w")       # Get-TopTasks: Get, Top, Tasks

@@ -12,6 +12,7 @@ prompt_toolkit) is imported when it is first needed; see `docs/folkshell.md` for
 from __future__ import annotations
 
 import asyncio
+import functools
 import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,11 +26,10 @@ from shell import Shell
 from shell.beside import AtOnce, Beside, Held, Worker
 from shell.errors import STATUS_DONE, STATUS_FAILED
 from shell.session import Session
+from shell.tables import GRAMMAR
 
 if TYPE_CHECKING:
-    from jit_synth import Command, Synthesizer
-    from jit_synth.intent import Request
-    from jit_synth.refusals import Refusal
+    from jit_synth import Command, Refusal, Request, Synthesizer
 
 GRANTS = frozenset({"telemetry"})           # what a synthesized command may import beside the pipe: any live source
 
@@ -50,6 +50,7 @@ class System:
     """
 
     def __init__(self, hardware: Hardware, folder: Path | None = None, *, at_once: bool = False) -> None:
+        GRAMMAR.folder = folder
         self.kernel = Kernel(hardware)
         self.status = STATUS_DONE
         self.failed: str | None = None
@@ -148,8 +149,7 @@ class _LateSynthesizer:
 
     def first_boot(self) -> None:
         """Make the signing key if there is none yet; a key that is damaged or cannot be kept is a warning until something has to be signed."""
-        from jit_synth.keys import Keys
-        from jit_synth.refusals import SynthesisError
+        from jit_synth import Keys, SynthesisError
 
         try:
             Keys(self._folder).ensure()
@@ -159,9 +159,10 @@ class _LateSynthesizer:
     def resolve(self, request: Request) -> Command | Refusal:
         """A command that is ready to run, or the reason why there is none."""
         if self._synthesizer is None:
-            from jit_synth import Synthesizer
-            from jit_synth.keys import Keys
-            from jit_synth.store import Store
+            from jit_synth import Keys, Store, Synthesizer
 
             self._synthesizer = Synthesizer(self._sources, Store(self._folder), Keys(self._folder), self._kernel.clock.wall, GRANTS)
-        return self._synthesizer.resolve(request)
+        resolution = self._synthesizer.resolve(request)
+        while self._synthesizer.notes:                    # perhaps in another thread: the log is the kernel's loop's
+            self._kernel.call(functools.partial(self._kernel.log.warning, "synth", self._synthesizer.notes.pop(0)))
+        return resolution

@@ -40,6 +40,9 @@ class Grammar:
         return self._lark
 
 
+GRAMMAR = Grammar()                # the one that `parse` uses
+
+
 def _build(source: str) -> Lark:
     from lark import Lark
 

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from jit_synth.intent import Request
-from jit_synth.refusals import Refusal, RefusalKind
+from jit_synth import Request
+from jit_synth import Refusal, RefusalKind
 from jit_synth.values import Value
 from kernel.telemetry import Column, Kind, LiveSource, Row, Source
 from shell import Shell
