@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import os
 import struct
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -45,6 +44,8 @@ def load(folder: Path, key: str, count: int) -> list[bytes] | None:
 
 def store(folder: Path, key: str, blobs: Sequence[bytes]) -> bool:
     """Keep blobs under `key`. Returns False where that is impossible."""
+    import tempfile
+
     payload = b"".join(LENGTH.pack(len(blob)) + blob for blob in blobs)
     temporary = None
     try:

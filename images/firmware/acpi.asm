@@ -34,6 +34,8 @@ acpi_install:
     lea rsi, [rip + .loader_name]
     call fw_cfg_find
     jc .none
+    test eax, eax
+    jz .none
     cmp eax, SCRATCH_SIZE
     ja .bad
     mov r12d, eax

@@ -17,6 +17,8 @@ memory_map_init:
     lea rsi, [rip + .e820_name]
     call fw_cfg_find
     jc .cmos
+    test eax, eax
+    jz .cmos
     cmp eax, SCRATCH_SIZE
     ja .cmos
     mov r12d, eax

@@ -73,8 +73,15 @@ trap_common:
     test byte ptr [rsp + Frame.cs - Frame.vector], 3
     jz .from_ring_0
     swapgs
+    PUSH_REGISTERS
+    jmp .saved
 .from_ring_0:
     PUSH_REGISTERS
+    lea rax, [rip + resume_ring_3]
+    cmp [rsp + Frame.rip], rax
+    jne .saved
+    swapgs                                  ; IRETQ refused a frame: GS was ring 3's already
+.saved:
     cld
     mov rbx, rsp                            ; the frame
     rdtsc
@@ -141,7 +148,7 @@ resume:
     jz idle
     add rbx, [rip + hhdm]
     test byte ptr [rbx + Frame.cs], 3
-    jz .ring_0
+    jz resume_ring_0
     lea rax, [rbx + Frame.size]
     mov gs:[TSS_RSP0], rax
     fxrstor64 [rbx + Frame.size]
@@ -150,8 +157,9 @@ resume:
     POP_REGISTERS
     add rsp, 16                             ; vector, error
     swapgs
+resume_ring_3:
     iretq
-.ring_0:
+resume_ring_0:
     mov qword ptr gs:[Cpu.in_gate], 0
     mov rsp, rbx
     POP_REGISTERS
