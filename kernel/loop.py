@@ -46,7 +46,7 @@ class KernelLoop(asyncio.BaseEventLoop):
     def step(self) -> None:
         """Run what is ready and what became due. Costs well below a microsecond when there is nothing."""
         for _ in range(MAX_PASSES):
-            if not self._ready and not (self._scheduled and self._scheduled[0].when() * NS <= self._reached()):
+            if not self._ready and not (self._scheduled and self._scheduled[0].when() * NS < self._reached() + 1):   # 1 ns for rounding
                 return
             self.stop()                         # documented: with stop() called first, run_forever() makes one pass
             self.run_forever()

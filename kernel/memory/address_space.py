@@ -44,8 +44,13 @@ class AddressSpace:
         self._pages: dict[int, int] = {}            # owned: virtual page -> physical frame
         self._tables: list[int] = []
         upper = memory.read(nucleus_root + HALF * ENTRY_SIZE, (ENTRIES - HALF) * ENTRY_SIZE)
-        self.root = self._new_table()
-        memory.write(self.root + HALF * ENTRY_SIZE, upper)
+        self.root = 0
+        try:
+            self.root = self._new_table()
+            memory.write(self.root + HALF * ENTRY_SIZE, upper)
+        except KernelError:
+            self.destroy()
+            raise
 
     @property
     def size(self) -> int:

@@ -52,7 +52,8 @@ def test_everything_that_is_in_it() -> None:
 @pytest.mark.parametrize(("field", "value", "message"), [
     ("hhdm", 0, "not in the upper half"), ("hhdm", HHDM + 1, "not in the upper half"), ("memmap", 0, "no memory map"),
     ("memmap", 1, "outside the direct map"), ("memmap", HHDM + (1 << 40), "not guest RAM"), ("modules", HHDM - 8, "outside the direct map"),
-    ("rsdp", 1 << 60, "no physical address"), ("tsc_hz", 0, "implausible"), ("tsc_hz", 1 << 50, "implausible"), ("cr3", 0, "no page"), ("cr3", 0x1001, "no page"),
+    ("rsdp", 1 << 60, "no physical address"), ("tsc_hz", 0, "implausible"), ("tsc_hz", 1 << 50, "implausible"), ("cr3", 0, "no page"),
+    ("cr3", 0x1001, "no page"),
     ("cpu_count", 0, "0 CPUs"), ("cpu_count", 257, "257 CPUs"), ("cpu_areas", 0, "not pages below 4 GiB"), ("cpu_areas", 0x1010, "not pages below 4 GiB"),
     ("cpu_areas", 0xFFFFF000, "not pages below 4 GiB"), ("cpu_areas", 0xF0000000, "not guest RAM"), ("cmdline", 5, "outside the direct map"),
     ("name", HHDM + 16 * MIB - 2, "not guest RAM"), ("kernel_size", 0, "")])

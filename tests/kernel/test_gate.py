@@ -130,7 +130,10 @@ def test_a_malicious_guest_is_answered_and_nothing_escapes(calls: list[tuple[int
     one.kernel.close()
 
 
-@given(st.lists(st.tuples(st.sampled_from(["tick", "syscall", "exception", "interrupt", "wild"]), st.integers(0, 3), st.integers(0, 0x105), WORDS), max_size=60))
+EVENTS = st.tuples(st.sampled_from(["tick", "syscall", "exception", "interrupt", "wild"]), st.integers(0, 3), st.integers(0, 0x105), WORDS)
+
+
+@given(st.lists(EVENTS, max_size=60))
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_programs_that_do_anything(events: list[tuple[str, int, int, int]]) -> None:
     one = bench()
