@@ -167,5 +167,7 @@ def _switches(builtin: Builtin | None) -> list[tuple[str, str]]:
 
 def _matching(prefix: str, candidates: Iterable[tuple[str, str]]) -> list[Completion]:
     folded = prefix.casefold()
-    found = [Completion(text, len(prefix), doc) for text, doc in candidates if text.lstrip('"').casefold().startswith(folded)]
-    return sorted(set(found))[:MAX_COMPLETIONS]
+    found = sorted({(text, doc) for text, doc in candidates if text.lstrip('"').casefold().startswith(folded)},
+                   key=lambda one: (one[0].casefold(), one))
+    end = " " if len(found) == 1 else ""                  # nothing else can be meant: the next word may follow
+    return [Completion(text + end, len(prefix), doc) for text, doc in found[:MAX_COMPLETIONS]]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from kernel.errors import KernelError
 from shell.completion import Completion, complete
-from shell.errors import DEFAULT_WIDTH, STATUS_CANCELLED, STATUS_DONE, STATUS_FAILED
+from shell.errors import DEFAULT_WIDTH, STATUS_CANCELLED, STATUS_DONE, STATUS_FAILED, prose
 
 if TYPE_CHECKING:
     from jit_synth import Command
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from shell.context import Output
 
 PROMPT = "folk> "
-BANNER = "Folkering. help lists the commands; what is not there is worked out on the spot. Ctrl-D powers off.\n"
-FAREWELL = "Ctrl-D: powering off. (Ctrl-C clears a line or stops a command.)\n"
+BANNER = "Folkering. help lists the commands; what is not there is worked out on the spot."
+FAREWELL = "Ctrl-D: powering off. (Ctrl-C clears a line or stops a command.)"
 CANCELLED = "^C\n"
 MOST_HISTORY = 1000
 NS_PER_MS = 1_000_000
@@ -133,7 +133,7 @@ class Session:
 
     async def run_interactive(self) -> int:
         """Talk until the machine is switched off. Returns the status of the last line."""
-        self.out.write(BANNER)
+        self._say(BANNER)
         status = STATUS_DONE
         context = self.shell.context
         while not context.closed:
@@ -145,9 +145,9 @@ class Session:
                 try:
                     context.actions.power_off()
                 except KernelError as error:
-                    self.out.write(f"folk: {error}\n")
+                    self._say(f"folk: {error}")
                     continue
-                self.out.write(FAREWELL)
+                self._say(FAREWELL)
                 context.closed = True
                 break
             if line.strip():
@@ -171,6 +171,10 @@ class Session:
     def complete(self, before_cursor: str) -> Sequence[Completion]:
         """What may stand at the end of this text."""
         return complete(before_cursor, self.shell.context)
+
+    def _say(self, line: str) -> None:
+        out = self.out
+        out.write("".join(prose(line, out.width)))
 
     async def _run(self, line: str) -> int:
         history = self.shell.context.history

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 from kernel.errors import KernelError
 from kernel.telemetry import Column, Kind
 from shell.context import describe
-from shell.errors import ShellError, nearest_names
+from shell.errors import ShellError, nearest_names, prose
+from shell.render import shorten
 from shell.signature import Builtin, Call, Example, Input, Parameter, Takes
 
 if TYPE_CHECKING:
     from jit_synth.values import Value
 
 CLEAR_SCREEN = "\x1b[2J\x1b[H"         # ECMA-48 ED 2, CUP
-OVERVIEW_END = """
-A line reads: NAME arguments |> NAME arguments ...   help NAME: more about one.
-A name that is not here is worked out, compiled and checked on the spot;
-with -WhatIf it is shown and not run. Try: show the three busiest cpus
-"""
+NAME_SPACE = 11                        # characters of the longest builtin that help lists, and one
+OVERVIEW_END = ("A line reads: NAME arguments |> NAME arguments ...   help NAME: more about one.",
+                "A name that is not here is worked out, compiled and checked on the spot;",
+                "with -WhatIf it is shown and not run. Try: show the three busiest cpus")
 
 
 def _help(call: Call) -> Value:
@@ -45,16 +45,15 @@ def _help(call: Call) -> Value:
 def _overview(call: Call) -> str:
     from shell.builtins import BY_NAME, GROUPS
 
+    groups = [(title, {builtin.name: builtin.doc for builtin in builtins}) for title, builtins in GROUPS]
+    groups.append(("other live data", {name: source.doc for name, source in call.context.sources.items() if name not in BY_NAME}))
+    groups.append(("learned here", call.context.learned))
     lines = []
-    for title, builtins in GROUPS:
-        lines += [f"{title}:", *(f"  {builtin.name:11} {builtin.doc}" for builtin in builtins)]
-    others = [f"  {name:11} {source.doc}" for name, source in call.context.sources.items() if name not in BY_NAME]
-    learned = [f"  {name:11} {plan}" for name, plan in call.context.learned.items()]
-    if others:
-        lines += ["other live data:", *others]
-    if learned:
-        lines += ["learned here:", *learned]
-    return "\n".join(lines) + "\n" + OVERVIEW_END
+    for title, docs in groups:
+        if docs:
+            space = max(NAME_SPACE, *map(len, docs))
+            lines += [f"{title}:", *(shorten(f"  {name:{space}} {doc}", call.out.width) for name, doc in docs.items())]
+    return "\n".join([*lines, "", *("".join(prose(line, call.out.width)).rstrip() for line in OVERVIEW_END)])
 
 
 def describe_builtin(builtin: Builtin) -> str:

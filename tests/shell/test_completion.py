@@ -11,7 +11,9 @@ from tests.shell.bench import Bench, columns
 
 def offered(bench: Bench, before: str) -> list[str]:
     """What the text would become."""
-    return [before[:len(before) - one.replaces] + one.text for one in complete(before, bench.shell.context)]
+    offers = complete(before, bench.shell.context)
+    assert all(one.text.endswith(" ") == (len(offers) == 1) for one in offers), "a blank follows what is the only one"
+    return [before[:len(before) - one.replaces] + one.text.rstrip() for one in offers]
 
 
 @pytest.mark.parametrize(("before", "after"), [
