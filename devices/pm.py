@@ -26,6 +26,7 @@ APMC_EN = 1 << 5
 
 PM1_STS = Register("PM1_STS", 0x00, 2, W1C, fields=(
     Field("TMROF_STS", 0, doc="the timer's highest bit changed"), Field("BM_STS", 4), Field("GBL_STS", 5), Field("PWRBTN_STS", 8, doc="power button"),
+    Field("SLPBTN_STS", 9, RO, doc="there is no sleep button; software clears it all the same"),
     Field("RTC_STS", 10, doc="alarm"), Field("PRBTNOR_STS", 11, doc="power button held"), Field("PCIEXPWAK_STS", 14), Field("WAK_STS", 15)),
     doc="what happened")
 PM1_EN = Register("PM1_EN", 0x02, 2, RW, fields=(

@@ -222,7 +222,7 @@ class Block:
                 elif length == entry.place.width:
                     entry.write(content)
                 elif whole_only:
-                    chip.log.note(chip.name, entry.place.name, "written in part, dropped", size=length, value=content)
+                    chip.partly_written(entry.place.name, length, content)
                 else:
                     lane = 8 * (at - entry.place.offset)
                     entry.merge(content << lane, bits << lane)
@@ -329,6 +329,10 @@ class Chip(Generic[S]):
             self.log.note(self.name, place, "read, no register there", size=size)
         else:
             self.log.note(self.name, place, "written, no register there", size=size, value=written)
+
+    def partly_written(self, register: str, size: int, written: int) -> None:
+        """A guest wrote some bytes of a register of a block with `Partial.WHOLE`; nothing has changed. Noted, unless the chip knows better."""
+        self.log.note(self.name, register, "written in part, dropped", size=size, value=written)
 
     # --- state ---------------------------------------------------------------------------------------------------------------------
     def reset(self) -> None:

@@ -4,7 +4,8 @@ Specifications: Intel 3 Series Express Chipset data sheet (316966-002), 5.1 "DRA
 of Configuration Transactions".
 
 PAM and SMRAM are kept but change nothing: 0xC0000-0xFFFFF is RAM on this board, always readable and writable. PCIEXBAR is told to whoever maps the
-memory-mapped configuration space.
+memory-mapped configuration space (ecam.py). The other windows (MCHBAR, DMIBAR, EPBAR) and the sizes of memory are kept and lead nowhere; software that
+enables such a window is noted.
 """
 
 from __future__ import annotations
@@ -12,10 +13,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from devices.core.declare import RO, RW, Field, Layout, Partial, Register
+from devices.core.declare import RO, RW, TODO, Field, Layout, Partial, Register
 from devices.core.log import AccessLog
 from devices.core.registers import Chip
-from devices.pci.config_space import BRIDGE_HOST, PciBus, PciFunction, header, layout
+from devices.pci.config_space import BRIDGE_HOST, HeaderState, PciBus, PciFunction, header, layout
+
+COMMAND, STATUS = 0x0006, 0x0090
+CAPABILITY = 0xE0
+CAPABILITY_ID = 0x010B0009              # CAPID0: vendor-specific, the last of the list, 11 bytes, version 1
 
 PCIEXBAR = Register("PCIEXBAR", 0x60, 8, RW, fields=(
     Field("ENABLE", 0), Field("LENGTH", (2, 1), doc="0: 256 MiB, 1: 128, 2: 64"), Field("RSVD", (25, 3), RO), Field("BASE", (35, 26)),
@@ -26,27 +31,35 @@ PCIEXBAR_BASE = PCIEXBAR["BASE"].mask
 MECHANISM_ENABLE = 1 << 31
 
 
+def _window(name: str, offset: int, lowest: int, doc: str) -> Register:
+    """A base address of 36 bits for a window that is not there."""
+    return Register(name, offset, 8, RW, fields=(
+        Field("ENABLE", 0, TODO), Field("RSVD", (lowest - 1, 1), RO), Field("BASE", (35, lowest)), Field("RSVD36", (63, 36), RO)), doc=doc)
+
+
 @dataclass
-class HostBridgeState:
+class HostBridgeState(HeaderState):
     """What software can change."""
 
-    command: int = 0x0006
-    status: int = 0x0090
-    cache_line_size: int = 0
-    latency_timer: int = 0
-    interrupt_line: int = 0
+    command: int = COMMAND
+    status: int = STATUS
+    epbar: int = 0
+    mchbar: int = 0
+    ggc: int = 0
+    deven: int = 1
     pciexbar: int = 0
+    dmibar: int = 0
     pam: list[int] = field(default_factory=lambda: [0] * 7)
+    lac: int = 0
+    remapbase: int = 0x03FF
+    remaplimit: int = 0
     smram: int = 0x02
     esmramc: int = 0x38
-
-
-def _with_reset(register: Register, reset: int) -> Register:
-    return Register(register.name, register.offset, register.width, register.access, reset, register.fields, register.doc)
-
-
-_HEADER = tuple(_with_reset(one, {"COMMAND": 0x0006, "STATUS": 0x0090}[one.name]) if one.name in ("COMMAND", "STATUS") else one
-                for one in header(0x8086, 0x29C0, 2, BRIDGE_HOST))
+    tom: int = 1
+    touud: int = 0
+    tsegmb: int = 0
+    tolud: int = 0x0010
+    skpd: int = 0
 
 
 class HostBridge(PciFunction[HostBridgeState]):
@@ -54,9 +67,18 @@ class HostBridge(PciFunction[HostBridgeState]):
 
     NAME = "host-bridge"
     BLOCKS = (layout(
-        *_HEADER, PCIEXBAR,
+        *header(0x8086, 0x29C0, 2, BRIDGE_HOST, command=COMMAND, status=STATUS, capabilities=CAPABILITY),
+        _window("EPBAR", 0x40, 12, "egress port"), _window("MCHBAR", 0x48, 14, "memory controller"),
+        Register("GGC", 0x52, 2, RW, doc="graphics memory"), Register("DEVEN", 0x54, 4, RW, 1, doc="which functions of the chipset are enabled"),
+        PCIEXBAR, _window("DMIBAR", 0x68, 12, "link to the south bridge"),
         Register("PAM", 0x90, 1, RW, count=7, stride=1, doc="read and write enables of the segments from 0xC0000, in pairs; segment F in the first"),
+        Register("LAC", 0x97, 1, RW, doc="legacy access: ISA hole, monochrome adapter"),
+        Register("REMAPBASE", 0x98, 2, RW, 0x03FF), Register("REMAPLIMIT", 0x9A, 2, RW),
         Register("SMRAM", 0x9D, 1, RW, 0x02, doc="system management RAM control"), Register("ESMRAMC", 0x9E, 1, RW, 0x38, doc="extended SMRAM control"),
+        Register("TOM", 0xA0, 2, RW, 1, doc="top of memory, 64 MiB"), Register("TOUUD", 0xA2, 2, RW, doc="top of upper usable memory, 1 MiB"),
+        Register("TSEGMB", 0xAC, 4, RW), Register("TOLUD", 0xB0, 2, RW, 0x0010, doc="top of low usable memory, bits 15-4 in MiB"),
+        Register("ERRSTS", 0xC8, 2, RO), Register("SKPD", 0xDC, 4, RW, doc="scratch pad"),
+        Register("CAPID0", CAPABILITY, 4, RO, CAPABILITY_ID), Register("CAPABILITIES", CAPABILITY + 4, 4, RO, count=2, stride=4),
     ),)
 
     def __init__(self, log: AccessLog, ecam: Callable[[tuple[int, int] | None], None] | None = None) -> None:
@@ -67,16 +89,17 @@ class HostBridge(PciFunction[HostBridgeState]):
         if value != old:
             self._tell()
 
-    def on_reset(self) -> None:
-        self._tell()
-
     def on_restore(self) -> None:
+        """The window follows the state."""
+        super().on_restore()
         self._tell()
 
     def _tell(self) -> None:
         value = self.state.pciexbar
         code = value >> 1 & 3
         usable = value & 1 and code < len(PCIEXBAR_SIZES)
+        if value & 1 and not usable:
+            self.log.note(self.name, "PCIEXBAR", "reserved length", value=value)
         if self._ecam is not None:
             self._ecam((value & PCIEXBAR_BASE & -PCIEXBAR_SIZES[code], PCIEXBAR_SIZES[code]) if usable else None)
 
@@ -89,12 +112,15 @@ class AddressState:
 
 
 class ConfigAddress(Chip[AddressState]):
-    """Ports 0xCF8-0xCFB. Only a whole double word is CONFIG_ADDRESS; smaller accesses pass on to what else is there (3.2.2.3.2)."""
+    """Ports 0xCF8-0xCFB. Only a whole double word is CONFIG_ADDRESS; smaller accesses pass on to what else is there (3.2.2.3.2), usually nothing."""
 
     NAME = "pci-config"
     BLOCKS = (Layout("port", 4, (Register("CONFIG_ADDRESS", 0, 4, RW, fields=(
         Field("ZERO", (1, 0), RO), Field("REGISTER", (7, 2), doc="double word"), Field("FUNCTION", (10, 8)), Field("DEVICE", (15, 11)), Field("BUS", (23, 16)),
         Field("RSVD", (30, 24), RO), Field("ENABLE", 31)), doc="what CONFIG_DATA leads to"),), Partial.WHOLE, hole=0xFF),)
+
+    def partly_written(self, register: str, size: int, written: int) -> None:
+        """How software finds out whether mechanism 1 is there."""
 
 
 class ConfigData:

@@ -8,7 +8,8 @@ import pytest
 
 from devices.core.bus import Bus
 from devices.core.log import AccessLog
-from devices.pci.config_space import PciBus
+from devices.pci.config_space import Bar, HeaderState, PciBus, PciFunction, header, layout
+from devices.pci.ecam import Ecam
 from devices.pci.host_bridge import ConfigAddress, ConfigData, HostBridge
 from devices.pci.lpc import LpcBridge
 from devices.reset_control import ResetControl
@@ -125,3 +126,95 @@ def test_13_1_10_pirqs_drive_the_isa_interrupt_they_are_routed_to(pci: Pci) -> N
 def test_a_place_is_taken_once(pci: Pci) -> None:
     with pytest.raises(ValueError, match="00:1f.0 is taken"):
         pci.bus.plug(31, 0, pci.lpc)
+
+
+class Card(PciFunction[HeaderState]):
+    """A function with every kind of base address register."""
+
+    NAME = "card"
+    BASES = (Bar(0, 0x1000), Bar(1, 0x40, io=True), Bar(2, 1 << 33, wide=True, prefetchable=True))
+    BLOCKS = (layout(*header(0x1234, 0x5678, 1, 0xFF0000, interrupt_pin=1)),)
+
+
+@pytest.fixture
+def card(pci: Pci) -> tuple[Pci, Card, list[tuple[int, int | None]]]:
+    one, placed = Card(pci.log), list[tuple[int, int | None]]()
+    one.place = lambda bar, base: placed.append((bar.index, base))
+    pci.bus.plug(3, 0, one)
+    return pci, one, placed
+
+
+def test_6_2_5_1_base_address_registers_tell_kind_and_size(card: tuple[Pci, Card, list[tuple[int, int | None]]]) -> None:
+    pci, _, placed = card
+    answers = []
+    for index in range(6):
+        pci.write(3, 0x10 + 4 * index, 0xFFFFFFFF)
+        answers.append(pci.read(3, 0x10 + 4 * index))
+    assert answers == [0xFFFFF000, 0xFFFFFFC1, 0x0000000C, 0xFFFFFFFE, 0, 0]
+    pci.write(3, 0x30, 0xFFFFFFFE)
+    assert pci.read(3, 0x30) == 0 and not placed and pci.log.total() == 0
+
+
+def test_6_2_2_decoding_begins_and_ends_with_command(card: tuple[Pci, Card, list[tuple[int, int | None]]]) -> None:
+    pci, one, placed = card
+    pci.write(3, 0x10, 0xFEB00000)
+    pci.write(3, 0x14, 0xC000)
+    pci.write(3, 0x18, 0)
+    pci.write(3, 0x1C, 0x4)
+    assert not placed
+    pci.write(3, 4, 2, 2)
+    assert placed == [(0, 0xFEB00000), (2, 0x4_00000000)]
+    pci.write(3, 4, 1, 2)
+    assert placed[2:] == [(0, None), (1, 0xC000), (2, None)]
+    pci.write(3, 0x14, 0xC040)
+    assert placed[5:] == [(1, None), (1, 0xC040)]
+    saved = one.save()
+    one.reset()
+    assert placed[-1] == (1, None)
+    one.restore(saved)
+    assert placed[-1] == (1, 0xC040)
+
+
+def test_6_2_3_interrupt_status_and_disable(card: tuple[Pci, Card, list[tuple[int, int | None]]]) -> None:
+    pci, one, _ = card
+    one.interrupt(True)
+    assert one.intx.level and pci.read(3, 6, 2) & 8
+    pci.write(3, 4, 0x400, 2)
+    assert not one.intx.level and pci.read(3, 6, 2) & 8
+    pci.write(3, 4, 0, 2)
+    assert one.intx.level
+    one.interrupt(False)
+    assert not one.intx.level and not pci.read(3, 6, 2) & 8
+
+
+def test_6_7_both_bridges_have_a_capability_list(pci: Pci) -> None:
+    for slot in (0, 31):
+        at = pci.read(slot, 0x34, 1)
+        assert pci.read(slot, 6, 2) & 0x10 and pci.read(slot, at, 2) == 0x0009
+
+
+def test_6_1_looking_around_is_no_mistake(pci: Pci) -> None:
+    for slot in (0, 31):
+        for register in range(0, 0x100, 4):
+            pci.read(slot, register)
+        for register in (*range(0x10, 0x28, 4), 0x30):
+            pci.write(slot, register, 0xFFFFFFFF)
+            assert pci.read(slot, register) == 0
+    pci.ports.write(0xCFB, 1, 1)
+    assert pci.log.total() == 0
+
+
+def test_ecam_reaches_the_same_registers(pci: Pci) -> None:
+    ecam = Ecam(pci.bus)
+    assert ecam.read(31 << 15, 4) == 0x29188086 and ecam.peek(31 << 15 | 2, 2) == 0x2918
+    ecam.write(31 << 15 | 0x3C, 1, 0x0B)
+    assert pci.read(31, 0x3C, 1) == 0x0B
+    assert ecam.read(31 << 15 | 0x100, 4) == 0xFFFFFFFF and ecam.read(1 << 20, 4) == 0xFFFFFFFF
+
+
+def test_rcba_is_told(pci: Pci) -> None:
+    told: list[int | None] = []
+    lpc = LpcBridge(pci.log, lambda number, level: None, pci.bases.append, 0x600, told.append)
+    lpc.config.write(0xF0, 4, 0xFED1C001)
+    lpc.config.write(0xF0, 4, 0)
+    assert told == [0xFED1C000, None]
