@@ -1,7 +1,8 @@
 """All that this project knows of Unicorn's insides, in one place.
 
 Unicorn 2.1.4 is a QEMU 5 TCG core behind a small C API. Its public API can neither deliver exceptions through the IDT nor inject
-interrupts, but the wheel exports QEMU's own functions, and its structures lie at fixed offsets. This module names those functions and
+interrupts, but the wheel exports QEMU's own functions, and its structures lie at fixed offsets. Nor may `uc_emu_stop` and `count=` be used: both set a flag in the middle of a
+block, and while it is set Unicorn skips instruction hooks (an OUT is lost, an IN reads 0, RDTSC is the host's) and does not bring RIP up to date. This module names those functions and
 offsets; `verify.py` proves them on the wheel that is really installed before a machine is built. Nothing else may know an offset.
 
 Layout (LP64, Unicorn 2.1.4): `uc_struct` -> `CPUState` (the `cpu` pointer) -> `CPUX86State` (the `env` pointer).
@@ -28,6 +29,7 @@ UC_MODE_64 = 1 << 3
 UC_PROT_READ, UC_PROT_WRITE, UC_PROT_EXEC, UC_PROT_ALL = 1, 2, 4, 7
 UC_HOOK_INTR = 1 << 0
 UC_HOOK_INSN = 1 << 1
+UC_HOOK_CODE = 1 << 2
 UC_HOOK_INSN_INVALID = 1 << 14
 UC_X86_REG_EFLAGS, UC_X86_REG_FPCW, UC_X86_REG_MXCSR = 25, 246, 249
 UC_X86_INS_IN, UC_X86_INS_OUT = 218, 500
@@ -47,19 +49,21 @@ UC_ERR_NAMES = {6: "read of unmapped memory", 7: "write to unmapped memory", 8: 
 UC_MODE = 4                  # int: the mode given to uc_open; `emu_start` uses it to decide which register `begin` is written to
 UC_MEMORY_MAPPING = 288      # function pointer: (uc, physical address) -> MemoryRegion *, asked by every slow store
 UC_CPU = 440                 # CPUState *
-UC_EMU_COUNTER = 1368        # u64: instructions begun in this emu_start (only while counting)
-UC_STOP_REQUEST = 1389       # u8
+UC_STOP_REQUEST = 1389       # u8: makes `emu_start` return once the main loop has been left
 UC_NO_EXIT_REQUEST = 2034    # u8: 1 = do not poll for stop requests in the middle of instructions
 
 # --- CPUState -------------------------------------------------------------------------------------------------------------------
-CPU_EXIT_REQUEST = 21
+CPU_EXIT_REQUEST = 21        # u8: leave the main loop before the next block
 CPU_INTERRUPT_REQUEST = 28   # u32
 CPU_ENV_PTR = 296
 CPU_ICOUNT_DECR_PTR = 304    # -> u32; 0xFFFF in its upper half makes the next block return to the main loop, which looks for interrupts
 CPU_HALTED = 33176           # u32
 CPU_EXCEPTION_INDEX = 33184  # i32
+CPU_CLASS = 33200            # -> CPUClass
 X86CPU_ENV = 35408
+CLASS_EXEC_INTERRUPT = 144   # function pointer of CPUClass: (CPUState *, u32 interrupt_request) -> bool, asked between blocks while a request is set
 
+CPU_INTERRUPT_HALT = 0x20    # means nothing to this build; here it asks for the end of a slice, see stubs.EXEC_INTERRUPT_LISTING
 CPU_INTERRUPT_VIRQ = 0x100   # a maskable interrupt whose vector comes from the virtual machine control block
 CPU_INTERRUPT_NMI = 0x200
 
@@ -97,6 +101,7 @@ FEAT_8000_0001_EDX, FEAT_8000_0001_ECX = 6, 7
 
 INTERNAL_FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "x86_cpu_do_interrupt_x86_64": (None, [c_void_p]),
+    "x86_cpu_exec_interrupt_x86_64": (c_int, [c_void_p, c_int]),
     "helper_read_eflags_x86_64": (c_uint64, [c_void_p]),
     "helper_write_eflags_x86_64": (None, [c_void_p, c_uint64, c_uint32]),
     "raise_exception_x86_64": (None, [c_void_p, c_int]),

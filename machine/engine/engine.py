@@ -79,7 +79,7 @@ class Engine:
         ctypes.c_uint8.from_address(self._uc + abi.UC_NO_EXIT_REQUEST).value = 1
         self._cpu = c_uint64.from_address(self._uc + abi.UC_CPU).value
         self._env = c_uint64.from_address(self._cpu + abi.CPU_ENV_PTR).value
-        self._counter = c_uint64.from_address(self._uc + abi.UC_EMU_COUNTER)
+        self._left, self._budget = ctypes.c_int64(), 0
         self._halted = c_uint32.from_address(self._cpu + abi.CPU_HALTED)
         self._requests = c_uint32.from_address(self._cpu + abi.CPU_INTERRUPT_REQUEST)
         self._attention = c_uint16.from_address(c_uint64.from_address(self._cpu + abi.CPU_ICOUNT_DECR_PTR).value + 2)
@@ -92,7 +92,7 @@ class Engine:
         image = ctypes.string_at(self._env, abi.ENV_END_RESET)
         self._loaded: int | None = None      # index of the vCPU whose registers are in the engine
         self.vcpus = [Vcpu(self, index, image) for index in range(cpus)]
-        self._timer = None if counted else SliceTimer(self._timer_handler, self._uc)
+        self._timer = None if counted else SliceTimer(self._stop_address)
         self._start = lib.uc_emu_start
         self._memory = memory
         memory.invalidate = self._invalidate
@@ -112,14 +112,16 @@ class Engine:
             vcpu.nmi_pending = False
             self._requests.value |= abi.CPU_INTERRUPT_NMI
         self._stopping = False
+        self._requests.value &= ~abi.CPU_INTERRUPT_HALT
         self.slices += 1
         self.running = True
         timer = self._timer
         if timer is None:
-            error = self._start(self._uc, self._eip.value, 0, 0, max(budget, 1))
+            self._left.value = self._budget = max(budget, 1)
+            error = self._start(self._uc, self._eip.value, 0, 0, 0)
             self.running = False
-            retired = self._counter.value
-            self._counter.value = 0
+            retired = self._budget - self._left.value
+            self._left.value = self._budget = 0
         else:
             timer.arm(budget)
             error = self._start(self._uc, self._eip.value, 0, 0, 0)
@@ -153,18 +155,18 @@ class Engine:
     def interrupt(self) -> None:
         """Ends the slice at the next block start; from any thread, or from a callback."""
         self._stopping = True
-        self._lib.uc_emu_stop(self._uc)
+        self._stop()
 
     def shorten(self, nanoseconds: int) -> None:
         """Lets the slice under way end within `nanoseconds` (free-running), or at the next block (counted)."""
         if self._timer is not None:
             self._timer.arm(nanoseconds)
         else:
-            self._lib.uc_emu_stop(self._uc)
+            self._stop()
 
     def retired_in_slice(self) -> int:
         """Instructions begun in the slice under way; 0 between slices and when they are not counted."""
-        return self._counter.value
+        return self._budget - self._left.value
 
     def take_kick(self) -> int | None:
         """The vCPU that another one has just woken or interrupted: it should run next."""
@@ -317,7 +319,13 @@ class Engine:
         entry = stubs.syscall(env, function("helper_read_eflags_x86_64"), function("helper_write_eflags_x86_64"),
                               function("x86_update_hflags_x86_64"), function("raise_exception_x86_64"))
         self._hook(abi.UC_HOOK_INSN, page.add(entry), abi.UC_X86_INS_SYSCALL)
-        self._timer_handler = page.add(stubs.slice_timer(function("uc_emu_stop")))
+        attention = c_uint64.from_address(self._cpu + abi.CPU_ICOUNT_DECR_PTR).value + 2
+        self._stop_address = page.add(stubs.stop(self._cpu, attention))
+        execute = c_uint64.from_address(c_uint64.from_address(self._cpu + abi.CPU_CLASS).value + abi.CLASS_EXEC_INTERRUPT)
+        execute.value = page.add(stubs.exec_interrupt(execute.value, self._uc + abi.UC_STOP_REQUEST))
+        self._stop = ctypes.CFUNCTYPE(None)(self._stop_address)
+        if self.counted:
+            self._hook(abi.UC_HOOK_CODE, page.add(stubs.count(ctypes.addressof(self._left), self._stop_address)))
         self._region_stub(page, memory)
         read, write = ports.read, ports.write
 

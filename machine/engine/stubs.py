@@ -1,4 +1,4 @@
-"""Native code that Unicorn calls in the guest's place: exceptions, #UD, SYSCALL, the region look-up and the slice timer.
+"""Native code that Unicorn calls in the guest's place: exceptions, #UD, SYSCALL, the region look-up, the instruction count and the end of a slice.
 
 QEMU's functions leave by `longjmp` when delivery itself faults, and a `longjmp` must not cross a Python frame; and a page fault that
 entered Python would cost ten times what it costs QEMU. So these hooks are a few bytes of host code each, in one executable page.
@@ -108,13 +108,47 @@ search:
     mov rax, {original}
     jmp rax
 """
-# void handler(int signal, siginfo_t *info, void *context): uc_emu_stop(info->si_value.sival_ptr) only writes flags, so it is safe here.
-TIMER_LISTING = """
-    mov rdi, [rsi + 24]
-    mov rax, {emu_stop}
+# void request(void): the engine leaves at the next block start. Two writes, with a lock, so that any thread and any signal may make them.
+STOP_LISTING = """
+    mov rax, {cpu}
+    lock or dword ptr [rax + {requests}], {halt}
+    mov rax, {attention}
+    mov word ptr [rax], -1
+    ret
+"""
+# bool exec_interrupt(cpu, request), which the main loop calls between two blocks, RIP being right: leave if that was asked for, and else do as always. An
+# exception that waits to be delivered goes first; the request stays.
+EXEC_INTERRUPT_LISTING = """
+    test esi, {halt}
+    jnz leave
+    mov rax, {exec_interrupt}
+    jmp rax
+leave:
+    xor eax, eax
+    cmp dword ptr [rdi + {exception_index}], -1
+    jne later
+    lock and dword ptr [rdi + {requests}], -{halt} - 1
+    mov byte ptr [rdi + {exit_request}], 1
+    mov rdx, {stop_request}
+    mov byte ptr [rdx], 1
+later:
+    ret
+"""
+# void hook(uc, address, size, user), before every instruction of a counting engine: one less to go; the last one asks for a stop.
+COUNT_LISTING = """
+    mov rax, {left}
+    sub qword ptr [rax], 1
+    jle stop
+    ret
+stop:
+    mov rax, {request}
     jmp rax
 """
-
+# void handler(int signal, siginfo_t *info, void *context): info->si_value.sival_ptr is the `request` of the engine whose timer it is.
+TIMER_LISTING = """
+    jmp qword ptr [rsi + 24]
+"""
+TIMER = bytes.fromhex("ff6618")
 READ_TSC_LISTING = """
     rdtsc                       # uint64_t read(void): the host's own counter, which free-running guests see
     shl rdx, 32
@@ -170,9 +204,22 @@ def region(high_base: int, high_end: int, high_region: int, low_end: int, low_re
             + b"\x48\xb8" + _imm64(low_region) + b"\xc3" + b"\x48\xb8" + _imm64(original) + b"\xff\xe0")
 
 
-def slice_timer(emu_stop: int) -> bytes:
-    """Signal handler that ends the slice of the engine whose address the timer carries."""
-    return b"\x48\x8b\x7e\x18" + b"\x48\xb8" + _imm64(emu_stop) + b"\xff\xe0"
+def stop(cpu: int, attention: int) -> bytes:
+    """Asks the engine to leave at the next block start. Safe in a signal handler and from any thread."""
+    return (b"\x48\xb8" + _imm64(cpu) + b"\xf0\x83\x48" + bytes([abi.CPU_INTERRUPT_REQUEST, abi.CPU_INTERRUPT_HALT]) + b"\x48\xb8" + _imm64(attention) + b"\x66\xc7\x00\xff\xff\xc3")
+
+
+def exec_interrupt(original: int, stop_request: int) -> bytes:
+    """`CPUClass.cpu_exec_interrupt`: carries out what `stop` asked for."""
+    return (b"\xf7\xc6" + struct.pack("<I", abi.CPU_INTERRUPT_HALT) + b"\x75\x0c" + b"\x48\xb8" + _imm64(original) + b"\xff\xe0"
+            + b"\x31\xc0" + b"\x83\xbf" + struct.pack("<i", abi.CPU_EXCEPTION_INDEX) + b"\xff" + b"\x75\x16"
+            + b"\xf0\x83\x67" + bytes([abi.CPU_INTERRUPT_REQUEST, ~abi.CPU_INTERRUPT_HALT & 0xFF])
+            + b"\xc6\x47" + bytes([abi.CPU_EXIT_REQUEST, 1]) + b"\x48\xba" + _imm64(stop_request) + b"\xc6\x02\x01" + b"\xc3")
+
+
+def count(left: int, request: int) -> bytes:
+    """`UC_HOOK_CODE`: counts down, and asks for a stop at 0."""
+    return b"\x48\xb8" + _imm64(left) + b"\x48\x83\x28\x01\x7e\x01\xc3" + b"\x48\xb8" + _imm64(request) + b"\xff\xe0"
 
 
 class CodePage:

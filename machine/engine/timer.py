@@ -1,47 +1,55 @@
 """The slice timer: ends a free-running slice after some nanoseconds, without a thread and without the interpreter.
 
-A POSIX timer sends a real-time signal that carries the engine's address; the handler is three native instructions that jump to
-`uc_emu_stop`, which only writes flags (`stubs.TIMER_LISTING`). The timer repeats, so that a signal which arrives in the few instructions
-between `uc_emu_start`'s own resets is made good by the next one.
+A POSIX timer sends a real-time signal that carries the address of the engine's `stubs.stop`; the handler is one native instruction that jumps there
+(`stubs.TIMER_LISTING`). A request that is made before the engine is in its main loop stays in force until it gets there.
 """
 
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import struct
 
+from machine.engine.stubs import TIMER, CodePage
 from machine.errors import EngineError
 
 CLOCK_MONOTONIC = 1
 SIGEV_SIGNAL = 0
 SIGNAL = 44                       # a real-time signal nobody else here uses
+_PAGES: list[CodePage] = []
 SA_SIGINFO, SA_ONSTACK, SA_RESTART = 4, 0x08000000, 0x10000000
-REPEAT_NS = 1_000_000
+
+
+@functools.cache
+def _handler() -> int:
+    """The signal handler, one for the process, for as long as it lives."""
+    page = CodePage()
+    _PAGES.append(page)
+    return page.add(TIMER)
 
 
 class SliceTimer:
     """One timer for one engine.
 
     Args:
-        handler: address of the native signal handler.
-        engine: the `uc_engine *` it is to stop.
+        request: address of the native function that asks the engine to stop.
     """
 
-    def __init__(self, handler: int, engine: int) -> None:
+    def __init__(self, request: int) -> None:
         self._libc = ctypes.CDLL(None, use_errno=True)
-        action = struct.pack("<Q128siI", handler, bytes(128), SA_SIGINFO | SA_ONSTACK | SA_RESTART, 0) + bytes(8)  # struct sigaction
+        action = struct.pack("<Q128siI", _handler(), bytes(128), SA_SIGINFO | SA_ONSTACK | SA_RESTART, 0) + bytes(8)  # struct sigaction
         if self._libc.sigaction(SIGNAL, action, None):
             raise EngineError(f"cannot set the slice timer's signal handler: {os.strerror(ctypes.get_errno())}")
-        event = struct.pack("<Qii48x", engine, SIGNAL, SIGEV_SIGNAL)                                               # struct sigevent
+        event = struct.pack("<Qii48x", request, SIGNAL, SIGEV_SIGNAL)                                               # struct sigevent
         self._id = ctypes.c_void_p()
         if self._libc.timer_create(CLOCK_MONOTONIC, event, ctypes.byref(self._id)):
             raise EngineError(f"cannot create the slice timer: {os.strerror(ctypes.get_errno())}")
-        self._spec = (ctypes.c_int64 * 4)(0, REPEAT_NS, 0, 0)
+        self._spec = (ctypes.c_int64 * 4)()
         self._settime = self._libc.timer_settime
 
     def arm(self, nanoseconds: int) -> None:
-        """Fires after `nanoseconds` (at least 1), then every millisecond until disarmed."""
+        """Fires once, after `nanoseconds` (at least 1)."""
         spec = self._spec
         spec[2], spec[3] = divmod(max(nanoseconds, 1), 1_000_000_000)
         self._settime(self._id, 0, spec, None)

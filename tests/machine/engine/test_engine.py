@@ -227,6 +227,34 @@ def test_counted_slices_count_exactly_and_end_at_a_block(counted: Guest) -> None
     assert sum(counts) == 3 + 2 * counted.u64(0x3000)           # the prologue, then two instructions a turn
 
 
+def test_a_stop_in_the_middle_of_a_block_loses_no_access(guest: Guest) -> None:
+    """`uc_emu_stop` sets a flag that makes Unicorn skip the instruction hooks behind it in the same block: an OUT was lost, an IN read 0."""
+    write = guest.ports.write
+    guest.ports.answers = {0x60: 0x5A}
+
+    def stopping(port: int, size: int, value: int) -> None:
+        write(port, size, value)
+        guest.engine.interrupt()
+    guest.ports.write = stopping  # type: ignore[method-assign]
+    guest.engine.close()
+    guest.engine = type(guest.engine)(guest.memory, guest.ports, guest.mmio, 1, guest.engine.counted, lambda: 7, lambda: 1)
+    guest.load("mov al, 1; out 0x80, al; mov al, 2; out 0x80, al; in al, 0x60; mov [0x3000], al; rdtsc; mov [0x3008], rax; xor eax, eax; cpuid; "
+               "mov [0x3010], ebx; jmp next; next: hlt")
+    while guest.run(1_000_000, slices=1).reason is not Reason.HALT:
+        pass
+    assert [access[2] for access in guest.ports.writes] == [1, 2]
+    assert (guest.u64(0x3000), guest.u64(0x3008), guest.memory.read(0x3010, 4)) == (0x5A, 7, b"Folk")
+
+
+@pytest.mark.parametrize("budget", [1, 2, 3, 5, 8, 13])
+def test_slices_of_every_length_leave_rip_where_it_is(counted: Guest, budget: int) -> None:
+    """Blocks that are chained to each other do not write RIP; the end of a slice must."""
+    counted.load("xor eax, eax; mov ecx, 500; again: inc eax; test ecx, 1; jz even; add eax, 2; even: dec ecx; jnz again; mov [0x3000], eax; hlt")
+    while counted.engine.run(0, budget).reason is not Reason.HALT:
+        pass
+    assert counted.u64(0x3000) == 500 + 2 * 250
+
+
 def test_a_free_slice_ends_by_itself() -> None:
     guest = Guest(counted=False)
     guest.load(SPIN)

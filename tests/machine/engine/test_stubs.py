@@ -12,7 +12,8 @@ FAR = 0x1122334455667788          # any number that needs all 64 bits
 
 def assemble(listing: str, **values: int) -> bytes:
     names = {"cpu": FAR, "do_interrupt": FAR + 1, "env": FAR + 2, "read_eflags": FAR + 3, "write_eflags": FAR + 4, "update_hflags": FAR + 5,
-             "raise_exception": FAR + 6, "emu_stop": FAR + 7, "original": FAR + 8, **values}
+             "raise_exception": FAR + 6, "attention": FAR + 15, "requests": abi.CPU_INTERRUPT_REQUEST, "halt": abi.CPU_INTERRUPT_HALT, "left": FAR + 16,
+             "request": FAR + 17, "original": FAR + 8, **values}
     text = "\n".join(line.split("#")[0] for line in listing.splitlines()).format(**names)
     code, _count = keystone.Ks(keystone.KS_ARCH_X86, keystone.KS_MODE_64).asm(text)
     return bytes(code)
@@ -41,8 +42,22 @@ def test_region_stub() -> None:
     assert stubs.region(high_base, high_end, high_region, low_end, low_region, FAR + 8) == listing
 
 
+def test_stop_stub() -> None:
+    assert stubs.stop(FAR, FAR + 15) == assemble(stubs.STOP_LISTING)
+
+
+def test_exec_interrupt_stub() -> None:
+    listing = assemble(stubs.EXEC_INTERRUPT_LISTING, exec_interrupt=FAR + 18, exception_index=abi.CPU_EXCEPTION_INDEX, exit_request=abi.CPU_EXIT_REQUEST,
+                       stop_request=FAR + 19)
+    assert stubs.exec_interrupt(FAR + 18, FAR + 19) == listing
+
+
+def test_count_stub() -> None:
+    assert stubs.count(FAR + 16, FAR + 17) == assemble(stubs.COUNT_LISTING)
+
+
 def test_slice_timer_stub() -> None:
-    assert stubs.slice_timer(FAR + 7) == assemble(stubs.TIMER_LISTING)
+    assert assemble(stubs.TIMER_LISTING) == stubs.TIMER
 
 
 def test_read_tsc_stub() -> None:
