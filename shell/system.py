@@ -6,13 +6,15 @@
     system.status, system.report()              # the worst status; what ran, for --json
 
 Nothing is printed on the host: whatever the system says leaves through the guest's UART. What is heavy (lark, wasmtime, cryptography,
-prompt_toolkit) is imported when it is first needed; see `docs/folkshell.md` for what that costs.
+prompt_toolkit) is imported beside the booting guest, in a thread.
 """
 
 from __future__ import annotations
 
 import asyncio
 import functools
+import importlib
+import threading
 import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -31,6 +33,7 @@ from shell.tables import GRAMMAR
 if TYPE_CHECKING:
     from jit_synth import Command, Refusal, Request, Synthesizer
 
+NEEDED_SOON = ("lark", "jit_synth", "jit_synth.validate", "jit_synth.wasm.lower", "wasmtime", "cryptography.hazmat.primitives.asymmetric.ed25519")
 GRANTS = frozenset({"telemetry"})           # what a synthesized command may import beside the pipe: any live source
 
 
@@ -67,6 +70,8 @@ class System:
         """Begin the conversation as soon as the kernel is ready: first the commands, then the script, then power off; or talk, if there is neither."""
         self._conversation = self.kernel.spawn(self._converse(tuple(commands), script), "conversation")
         self._conversation.add_done_callback(self._look_at_end)
+        terminal = ("kernel.terminal",) if not commands and script is None else ()
+        threading.Thread(target=_load_ahead, args=((*terminal, *NEEDED_SOON),), name="shell: loading ahead", daemon=True).start()
 
     def service(self) -> None:
         """What the machine calls between slices. Never blocks; raises only what is a mistake of the system's own."""
@@ -121,6 +126,17 @@ class System:
     def _broken(self, text: str, error: BaseException) -> None:
         self.kernel.log.error("shell", f"{text!r}: {error!r}")
         self.kernel.log.debug("shell", "".join(traceback.format_exception(error)))
+
+
+def _load_ahead(modules: Sequence[str]) -> None:
+    """Import what the first lines will need, while the guest boots: most of that time Unicorn runs and Python is free."""
+    try:
+        for name in modules:
+            importlib.import_module(name)
+            if name == "lark":
+                GRAMMAR.parser()
+    except ImportError:                                   # it is reported where it is needed
+        return
 
 
 class _Power:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import marshal
 import sys
+import threading
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,13 +32,15 @@ class Grammar:
     def __init__(self) -> None:
         self.folder: Path | None = None
         self._lark: Lark | None = None
+        self._making = threading.Lock()                   # it may be made ahead in another thread
 
     def parser(self) -> Lark:
         """The parser."""
-        if self._lark is None:
-            source = resources.files("shell").joinpath("grammar.lark").read_text(encoding="utf-8")
-            self._lark = _kept(self.folder, source) if self.folder is not None else _build(source)
-        return self._lark
+        with self._making:
+            if self._lark is None:
+                source = resources.files("shell").joinpath("grammar.lark").read_text(encoding="utf-8")
+                self._lark = _kept(self.folder, source) if self.folder is not None else _build(source)
+            return self._lark
 
 
 GRAMMAR = Grammar()                # the one that `parse` uses

@@ -176,7 +176,7 @@ def test_the_key_is_made_at_first_boot(made: list[Booted], tmp_path: Path) -> No
     one = booted(made, tmp_path / "learned")
     one.system.start(["echo hello"])
     one.boot()
-    (key,) = (tmp_path / "learned").iterdir()
+    (key,) = (tmp_path / "learned").glob("*.key")
     before = key.read_bytes()
     again = booted(made, tmp_path / "learned")
     again.system.start(["echo hello"])
