@@ -58,19 +58,18 @@ def assemble(unit: Unit, base: int, order: Sequence[str], alignment: int, bits: 
         raise unit.sections[stray[0]][0].error(f"there is no section {stray[0]!r} here, only {', '.join(order)}")
     here = Line("", unit.files[0], 0)
     lines: list[Line] = []
-    marks = [f"{name}_{edge}" for name in order for edge in ("start", "end")]
     for name in order:
-        content = unit.sections.get(name, [])
-        lines += [Line(f".balign {alignment}", here.file, 0), Line(f"{name}_start:", here.file, 0), *content,
+        lines += [Line(f".balign {alignment:#x}", here.file, 0), Line(f"{name}_start:", here.file, 0), *unit.sections.get(name, []),
                   Line(f"{name}_end:", here.file, 0)]
-    names = [*marks, *unit.labels]
+    names = [*(f"{name}_{edge}" for name in order for edge in ("start", "end")), *unit.labels]
     lines += [Line(f".quad {name}", here.file, 0) for name in names]
     code = _assemble(lines, base, bits, frozenset(names))
-    addresses = struct.unpack(f"<{len(names)}Q", code[len(code) - 8 * len(names):])
-    bounds, symbols = addresses[:len(marks)], dict(zip(unit.labels, addresses[len(marks):], strict=True))
-    sections = tuple(Section(name, start, code[start - base:end - base])
-                     for name, start, end in zip(order, bounds[::2], bounds[1::2], strict=True))
-    return Assembly(sections, symbols)
+    addresses = dict(zip(names, struct.unpack(f"<{len(names)}Q", code[len(code) - 8 * len(names):]), strict=True))
+    sections = tuple(Section(name, addresses[f"{name}_start"], code[addresses[f"{name}_start"] - base:addresses[f"{name}_end"] - base]) for name in order)
+    for section in sections:
+        if section.address % alignment or section.end > base + len(code):
+            raise here.error(f"keystone put the section {section.name} at {section.address:#x}")
+    return Assembly(sections, {name: addresses[name] for name in unit.labels})
 
 
 def _assemble(lines: Sequence[Line], base: int, bits: int, labels: frozenset[str]) -> bytes:
@@ -82,8 +81,8 @@ def _assemble(lines: Sequence[Line], base: int, bits: int, labels: frozenset[str
         code, _count = engine.asm("\n".join(line.text for line in lines), base, as_bytes=True)
     except keystone.KsError as error:
         raise _locate(engine, lines, base, labels, str(error)) from None
-    if code is None:
-        raise lines[0].error("keystone produced nothing")
+    if not code:
+        raise lines[0].error("keystone produced nothing, and does not say why")
     return bytes(code)
 
 

@@ -13,8 +13,10 @@ error. So the sources are written in Intel syntax with these few directives, all
     .if EXPRESSION ... [.else ...] .endif         on numbers and constants
     .NAME: / .NAME                  a label local to the last label without a dot, as in NASM; elsewhere it is `label.NAME`
 
-Every other directive (.byte, .quad, .asciz, .zero, .balign, .code16...) is keystone's own. Two of its traps are closed here: `gs:[NUMBER]`, which it
-would make relative to RIP, becomes an absolute address, and a .byte or .word that does not fit is an error instead of nothing at all.
+
+Every other directive (.byte, .quad, .asciz, .zero, .balign, .code16...) is keystone's own. Three of its traps are closed here: `gs:[NUMBER]`, which
+it would make relative to RIP, becomes an absolute address; a .byte or .word that does not fit is an error instead of nothing at all; and decimal
+numbers are handed on in hexadecimal, because it may take them for that once the process has seen an error.
 """
 
 from __future__ import annotations
@@ -37,12 +39,13 @@ _STRING = re.compile(r'"(?:\\.|[^"\\])*"')
 _NAME = r"[A-Za-z_]\w*"
 _LABEL = re.compile(rf"\s*(\.?{_NAME})\s*:\s*")
 _WORD = re.compile(rf"(?<![\w.$\\])(?:\.?{_NAME}(?:\.{_NAME})*)")
-_OPERAND = re.compile(r"(?<=[,\[ ])\s*[-~(0-9][0-9a-fA-Fx()|&^<>~*/% +-]*(?=\s*(?:[,\]]|$))")
+_OPERAND = re.compile(r"(^[\w.]+ |[,\[] ?)([-~(0-9][0-9a-fA-Fx()|&^<>~*/% +-]*)(?=[,\]]|$)")
 _OPERATOR = re.compile(r"[|&^<>*/%+]|[0-9a-fA-F)]\s*-|~")
 _SEGMENT_ABSOLUTE = re.compile(r"\b([fg]s):\[ ?(0x[0-9a-f]+)\]")
 _DATA = re.compile(r"(\.byte|\.word|\.short|\.long|\.quad) (.+)")
 _WIDTH = {".byte": 8, ".word": 16, ".short": 16, ".long": 32, ".quad": 64}
 _NUMBER = re.compile(r"-?(?:0x[0-9a-fA-F]+|\d+)")
+_DECIMAL = re.compile(r"(?<![\w.$'])\d{2,}(?![\w.'])")      # one digit is the same in both
 _PARAMETER = re.compile(rf"\\({_NAME}|@)")
 _CONST = re.compile(rf"({_NAME}(?:\.{_NAME})*)\s*=\s*(.+)")
 _STRUCT = re.compile(rf"({_NAME})(?:\s*=\s*(.+))?")
@@ -187,13 +190,14 @@ class _Reader:
         for string in _STRING.finditer(text):
             pieces += [_WORD.sub(replace, text[end:string.start()]), string[0]]
             end = string.end()
-        if pieces:
-            return "".join([*pieces, _WORD.sub(replace, text[end:])])
-        return _OPERAND.sub(lambda match: self.fold(match[0], line), _WORD.sub(replace, text))
+        pieces.append(_WORD.sub(replace, text[end:]))
+        if len(pieces) == 1:
+            pieces = [_OPERAND.sub(lambda match: match[1] + self.fold(match[2], line), pieces[0])]
+        return "".join(piece if piece.startswith('"') else _DECIMAL.sub(lambda match: hex(int(match[0])), piece) for piece in pieces)
 
     def fold(self, operand: str, line: Line) -> str:
         """An operand of numbers as one number: keystone knows few operators."""
-        return f" {self.value(operand, line):#x}" if _OPERATOR.search(operand) else operand
+        return hex(self.value(operand, line)) if _OPERATOR.search(operand) else operand
 
     def value(self, text: str, line: Line) -> int:
         """The number an expression stands for."""
@@ -344,7 +348,7 @@ def check_width(directive: str, operands: str, line: Line) -> None:
     width = _WIDTH[directive]
     for operand in operands.split(","):
         if _NUMBER.fullmatch(operand.strip()) and not -1 << width - 1 <= int(operand, 0) < 1 << width:
-            raise line.error(f"{operand.strip()} does not fit into {directive}")
+            raise line.error(f"{int(operand, 0)} does not fit into {directive}")
 
 
 _BINARY: dict[type[ast.operator], Callable[[int, int], int]] = {
