@@ -92,6 +92,7 @@ class Rtc(Chip[State]):
     BLOCKS = (
         Layout("ports", 2, (
             Register("ADDRESS", 0, 1, WO, doc="port 0x70", fields=(Field("INDEX", (6, 0)), Field("NMI_MASK", 7))),
+            Register("ADDRESS_READ", 0, 1, RO, 0xFF, doc="nothing drives the bus; some read it to let time pass"),
             Register("DATA", 1, 1, RW, doc="port 0x71, what ADDRESS chooses"),
         ), hole=0xFF),
         Layout("cmos", 0x80, (

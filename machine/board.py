@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from devices.apic_bus import MSI_WINDOW, MSI_WINDOW_SIZE, ApicBus, DeliveryMode, Message
-from devices.core.bus import Bus
+from devices.core.bus import Bus, BusOverlap
 from devices.core.clock import VirtualClock
 from devices.core.cpu import CpuPort
 from devices.core.dma import DmaFault
@@ -24,6 +24,7 @@ from devices.fw_cfg import FwCfg
 from devices.ioapic import IoApic
 from devices.lapic import Lapic
 from devices.pci.config_space import PciBus
+from devices.pci.ecam import Ecam
 from devices.pci.host_bridge import ConfigAddress, ConfigData, HostBridge
 from devices.pci.lpc import LpcBridge
 from devices.pic8259 import Pic8259Pair
@@ -164,8 +165,8 @@ class Board:
 
         # PCI
         self.pci = PciBus(log)
-        self.host_bridge = HostBridge(log)
-        self._ports, self._pm_at = ports, 0
+        self.host_bridge = HostBridge(log, self._place_ecam)
+        self._ports, self._mmio, self._pm_at, self._ecam_at = ports, mmio, 0, 0
         self.lpc = LpcBridge(log, self._isa_from_pci, self._place_pm, PM_BASE)
         self.pci.plug(0, 0, self.host_bridge)
         self.pci.plug(31, 0, self.lpc)
@@ -236,6 +237,18 @@ class Board:
         if base is not None:
             self._ports.map(base, PM_SIZE, self.pm.blocks["registers"], "acpi pm")
             self._pm_at = base
+
+    def _place_ecam(self, window: tuple[int, int] | None) -> None:
+        """The host bridge moves configuration space in memory. Where RAM or another device is, it stays out."""
+        if self._ecam_at:
+            self._mmio.unmap(self._ecam_at)
+        self._ecam_at = 0
+        if window is not None and window[0] >= self.memory.low_size:
+            try:
+                self._mmio.map(*window, Ecam(self.pci), "pci configuration")
+                self._ecam_at = window[0]
+            except (BusOverlap, ValueError):
+                self.host_bridge.log.note(self.host_bridge.name, "PCIEXBAR", "configuration space put where it cannot be", base=window[0])
 
     # --- resets ------------------------------------------------------------------------------------------------------------------------
     def reset(self) -> None:
