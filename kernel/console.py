@@ -18,10 +18,9 @@ DEFAULT_COLUMNS, DEFAULT_ROWS = 80, 24
 MIN_COLUMNS, MIN_ROWS, MAX_CELLS = 20, 2, 1000
 MAX_TYPED_AHEAD = 64 << 10
 ANSWER_TIMEOUT = 0.25               # seconds: what a terminal needs to tell its size over a slow connection
-ASK_SIZE = "\x1b[18t"               # xterm: report the text area's size in characters
 ASK_CURSOR = "\x1b[6n"              # ECMA-48 device status report: every vt100 answers with its cursor's position
-SIZE_REPORT = re.compile(rb"\x1b\[8;(\d{1,5});(\d{1,5})t")
-CURSOR_REPORT = re.compile(rb"\x1b\[\d{1,5};\d{1,5}R")
+ASK_SIZE = f"\x1b7\x1b[{MAX_CELLS - 1};{MAX_CELLS - 1}H{ASK_CURSOR}\x1b8"     # which in the far corner is the size; there are terminals that swap CSI 18 t
+CURSOR_REPORT = re.compile(rb"\x1b\[(\d{1,5});(\d{1,5})R")
 PLAIN = "plain"
 
 
@@ -82,7 +81,7 @@ class Console:
         self._editor: Editor | None = None
         self._editing = False
         self._asked: asyncio.Future[None] | None = None
-        self._knows_terminal = False
+        self._knows_terminal = self._knows_size = False
         uart.on_received = self.received
 
     @property
@@ -93,8 +92,8 @@ class Console:
     def configure(self, options: dict[str, str]) -> None:
         """Take `terminal=`, `columns=` and `rows=` from the kernel's command line; sizes out of bounds are ignored."""
         self.terminal = options.get("terminal") or self.terminal
-        columns, rows = number(options.get("columns", "")), number(options.get("rows", ""))
-        self._set_size(columns, rows)
+        self._set_size(number(options.get("columns", "")), number(options.get("rows", "")))
+        self._knows_size = "columns" in options and "rows" in options
 
     def write(self, text: str) -> None:
         """Print as is; \\n starts a new line. An open prompt is moved below it."""
@@ -164,7 +163,7 @@ class Console:
         if self.terminal == PLAIN:
             return
         self._asked = self._loop.create_future()
-        self.write_raw(ASK_SIZE + ASK_CURSOR)           # the second is answered by every terminal, and after the first
+        self.write_raw(ASK_CURSOR if self._knows_size else ASK_SIZE)
         try:
             async with asyncio.timeout(ANSWER_TIMEOUT):
                 await self._asked
@@ -174,16 +173,14 @@ class Console:
             self._asked = None
 
     def _look_for_answer(self, asked: asyncio.Future[None]) -> None:
-        size = SIZE_REPORT.search(self._typed)
-        if size is not None:
-            self._set_size(int(size[2]), int(size[1]))
-            del self._typed[size.start():size.end()]
         cursor = CURSOR_REPORT.search(self._typed)
-        if cursor is not None:
-            del self._typed[cursor.start():cursor.end()]
-            self.answers_cursor = True
-            if not asked.done():
-                asked.set_result(None)
+        if cursor is None or asked.done():
+            return
+        if not self._knows_size:
+            self._set_size(int(cursor[2]), int(cursor[1]))
+        del self._typed[cursor.start():cursor.end()]
+        self.answers_cursor = True
+        asked.set_result(None)
 
     def _set_size(self, columns: int, rows: int) -> None:
         if MIN_COLUMNS <= columns <= MAX_CELLS:

@@ -7,6 +7,7 @@ answers: which frame each CPU resumes is in `running`.
 from __future__ import annotations
 
 import hashlib
+import re
 import struct
 from collections import deque
 from collections.abc import Callable
@@ -395,10 +396,8 @@ class Bench:
         asked, self.answered = self.machine.uart.sent[self.answered:], len(self.machine.uart.sent)
         if self.terminal_size is not None:
             columns, rows = self.terminal_size
-            if b"\x1b[18t" in asked:
-                self.type(f"\x1b[8;{rows};{columns}t")
-            for _ in range(asked.count(b"\x1b[6n")):
-                self.type("\x1b[1;1R")
+            for position in re.findall(rb"(\x1b\[999;999H)?\x1b\[6n", asked):
+                self.type(f"\x1b[{rows};{columns}R" if position else "\x1b[1;1R")
 
     def type(self, text: str | bytes) -> None:
         """Somebody types; as fast as the FIFO takes it."""

@@ -105,16 +105,19 @@ def test_a_terminal_that_does_not_answer_is_80_by_24(make_bench: MakeBench) -> N
     assert one.type("cpus\r") == ["cpus"]
 
 
-@pytest.mark.parametrize("report", ["\x1b[8;0;0t", "\x1b[8;99999;99999t", "\x1b[8;1;5t", "\x1b[8;;t"])
-def test_sizes_that_cannot_be_are_ignored(make_bench: MakeBench, report: str) -> None:
-    bench = make_bench(Layout(cmdline="columns=90 rows=40", archive=program_archive()))
+@pytest.mark.parametrize(("cmdline", "report", "size"), [
+    ("", "\x1b[0;0R", (80, 24)), ("", "\x1b[99999;99999R", (80, 24)), ("", "\x1b[1;5R", (80, 24)), ("", "\x1b[;R\x1b[40;90R", (90, 40)),
+    ("columns=90 rows=40", "\x1b[3;1R", (90, 40)), ("columns=90", "\x1b[40;100R", (100, 40)), ("columns=9 rows=x", "\x1b[3;1R", (80, 24)),
+    ("columns=99999999999 rows=-3", "\x1b[3;1R", (80, 24))])
+def test_sizes_that_are_told_and_those_that_cannot_be(make_bench: MakeBench, cmdline: str, report: str, size: tuple[int, int]) -> None:
+    bench = make_bench(Layout(cmdline=cmdline, archive=program_archive()))
     bench.nucleus.boot()
     one = Talk(bench)
     one.start()
     bench.run()
-    bench.type(report + "\x1b[1;1R")
+    bench.type(report)
     bench.run(2)
-    assert (bench.kernel.console.columns, bench.kernel.console.rows) == (90, 40)
+    assert (bench.kernel.console.columns, bench.kernel.console.rows) == size
 
 
 def test_what_is_typed_before_the_terminal_answers_is_not_lost(make_bench: MakeBench) -> None:
@@ -124,11 +127,11 @@ def test_what_is_typed_before_the_terminal_answers_is_not_lost(make_bench: MakeB
     one.start()
     bench.run()
     bench.type("ab")
-    bench.type("\x1b[8;30;100t")
-    bench.type("c\x1b[1;1Rd\r")
+    bench.type("c\x1b[30;100Rd\r")
     bench.terminal_size = (100, 30)
     bench.run(40)
     assert one.got == ["abcd"]
+    assert bench.kernel.console.columns == 100
 
 
 @pytest.mark.parametrize(("keys", "line"), [
