@@ -15,6 +15,7 @@ from typing import Protocol, TypeVar
 
 from kernel.telemetry import Column, Source
 
+LONGEST_END = 5.0              # seconds of the host; a synthesized command is stopped after two
 T = TypeVar("T")
 Row = tuple[object, ...]
 
@@ -25,6 +26,9 @@ class Beside(Protocol):
     async def run(self, work: Callable[[], T]) -> T:
         """The function's result, or its exception."""
 
+    def close(self) -> None:
+        """Let the work that is under way be the last."""
+
 
 class AtOnce:
     """The system stands still meanwhile: with the instruction clock, how long the host took cannot be seen by the guest."""
@@ -32,6 +36,9 @@ class AtOnce:
     async def run(self, work: Callable[[], T]) -> T:
         """The function's result."""
         return work()
+
+    def close(self) -> None:
+        """Nothing is under way."""
 
 
 class Worker:
@@ -44,7 +51,7 @@ class Worker:
 
     def __init__(self, before: Callable[[], None] = lambda: None, stop: Callable[[], None] = lambda: None) -> None:
         self._before, self._stop = before, stop
-        self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
 
     async def run(self, work: Callable[[], T]) -> T:
@@ -84,9 +91,16 @@ class Worker:
             self._stop()
             raise
 
+    def close(self) -> None:
+        """End the thread when its work is done; waits for that, but not for ever."""
+        self._stop()
+        self._jobs.put(None)
+        if self._thread is not None:
+            self._thread.join(LONGEST_END)
+
     def _work(self) -> None:
-        while True:
-            self._jobs.get()()
+        while (job := self._jobs.get()) is not None:
+            job()
 
 
 class _HeldSource:

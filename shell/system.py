@@ -59,9 +59,10 @@ class System:
         self.failed: str | None = None
         live = self.kernel.telemetry.sources
         held = Held(live)
-        beside: Beside = AtOnce() if at_once else Worker(before=held.take)
+        self._beside: Beside = AtOnce() if at_once else Worker(before=held.take)
+        self._ahead = _LoadingAhead()
         self._resolver = _LateSynthesizer(self.kernel, live if at_once else held, folder)
-        self.shell = Shell(live, self._resolver, _Power(self.kernel), beside)
+        self.shell = Shell(live, self._resolver, _Power(self.kernel), self._beside)
         self.session = Session(self.shell, self.kernel.console, self.kernel.clock.now, self._broken)
         self.kernel.console.on_interrupt = self.session.interrupt
         self._conversation: asyncio.Task[None] | None = None
@@ -71,7 +72,7 @@ class System:
         self._conversation = self.kernel.spawn(self._converse(tuple(commands), script), "conversation")
         self._conversation.add_done_callback(self._look_at_end)
         terminal = ("kernel.terminal",) if not commands and script is None else ()
-        threading.Thread(target=_load_ahead, args=((*terminal, *NEEDED_SOON),), name="shell: loading ahead", daemon=True).start()
+        self._ahead.load((*terminal, *NEEDED_SOON))
 
     def service(self) -> None:
         """What the machine calls between slices. Never blocks; raises only what is a mistake of the system's own."""
@@ -89,8 +90,10 @@ class System:
         return [report.as_plain() for report in self.session.reports]
 
     def close(self) -> None:
-        """Cancel what still runs. The system is not used after this."""
+        """Cancel what still runs, and wait for the threads: one that is inside a library when Python ends takes the process down. Not used after this."""
         self.kernel.close()
+        self._ahead.close()
+        self._beside.close()
 
     async def _converse(self, commands: Sequence[str], script: str | None) -> None:
         try:
@@ -128,15 +131,34 @@ class System:
         self.kernel.log.debug("shell", "".join(traceback.format_exception(error)))
 
 
-def _load_ahead(modules: Sequence[str]) -> None:
-    """Import what the first lines will need, while the guest boots: most of that time Unicorn runs and Python is free."""
-    try:
-        for name in modules:
-            importlib.import_module(name)
-            if name == "lark":
-                GRAMMAR.parser()
-    except ImportError:                                   # it is reported where it is needed
-        return
+class _LoadingAhead:
+    """Imports what the first lines will need while the guest boots: most of that time Unicorn runs and Python is free."""
+
+    def __init__(self) -> None:
+        self._closed = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def load(self, modules: Sequence[str]) -> None:
+        """Import these, in this order, in a thread."""
+        self._thread = threading.Thread(target=self._run, args=(modules,), name="shell: loading ahead", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Wait for the import that is under way, and let it be the last."""
+        self._closed.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self, modules: Sequence[str]) -> None:
+        try:
+            for name in modules:
+                if self._closed.is_set():
+                    return
+                importlib.import_module(name)
+                if name == "lark":
+                    GRAMMAR.parser()
+        except ImportError:                               # it is reported where it is needed
+            return
 
 
 class _Power:

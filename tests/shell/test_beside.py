@@ -28,6 +28,23 @@ def test_a_worker_runs_elsewhere_and_brings_the_result_back() -> None:
     assert before == [True, True], "on the loop, before each"
 
 
+def test_closing_waits_for_what_is_under_way() -> None:
+    gate, done = threading.Event(), list[bool]()
+    worker = Worker(stop=gate.set)
+
+    async def run() -> None:
+        waiting = asyncio.ensure_future(worker.run(lambda: done.append(gate.wait(10))))
+        await asyncio.sleep(0)
+        waiting.cancel()
+
+    asyncio.run(run())
+    worker.close()
+    assert done in ([True], []), "it ran to its end, or was withdrawn before it began"
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("shell: beside") and thread is worker._thread]
+    Worker().close()
+    AtOnce().close()
+
+
 def test_errors_come_back() -> None:
     def fail() -> int:
         raise ValueError("no")
