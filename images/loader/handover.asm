@@ -42,8 +42,6 @@ enter_nucleus:
     mov rsp, rsi
     push 0                                  ; the return address of nobody
     push rbp
-    push 2
-    popfq                                   ; interrupts off, direction up
     xor eax, eax
     xor ebx, ebx
     xor ecx, ecx
@@ -58,4 +56,6 @@ enter_nucleus:
     xor r13d, r13d
     xor r14d, r14d
     xor r15d, r15d
+    push 2
+    popfq                                   ; interrupts off, direction up
     ret                                     ; to the nucleus
