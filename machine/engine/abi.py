@@ -59,6 +59,7 @@ CPU_ENV_PTR = 296
 CPU_ICOUNT_DECR_PTR = 304    # -> u32; 0xFFFF in its upper half makes the next block return to the main loop, which looks for interrupts
 CPU_HALTED = 33176           # u32
 CPU_EXCEPTION_INDEX = 33184  # i32
+EXCP_HLT = 0x10001           # an exception index that makes `emu_start` return
 CPU_CLASS = 33200            # -> CPUClass
 X86CPU_ENV = 35408
 CLASS_EXEC_INTERRUPT = 144   # function pointer of CPUClass: (CPUState *, u32 interrupt_request) -> bool, asked between blocks while a request is set
@@ -101,6 +102,7 @@ FEAT_8000_0001_EDX, FEAT_8000_0001_ECX = 6, 7
 
 INTERNAL_FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "x86_cpu_do_interrupt_x86_64": (None, [c_void_p]),
+    "cpu_loop_exit_x86_64": (None, [c_void_p]),
     "x86_cpu_exec_interrupt_x86_64": (c_int, [c_void_p, c_int]),
     "helper_read_eflags_x86_64": (c_uint64, [c_void_p]),
     "helper_write_eflags_x86_64": (None, [c_void_p, c_uint64, c_uint32]),

@@ -325,7 +325,7 @@ class Engine:
         execute.value = page.add(stubs.exec_interrupt(execute.value, self._uc + abi.UC_STOP_REQUEST))
         self._stop = ctypes.CFUNCTYPE(None)(self._stop_address)
         if self.counted:
-            self._hook(abi.UC_HOOK_CODE, page.add(stubs.count(ctypes.addressof(self._left), self._stop_address)))
+            self._hook(abi.UC_HOOK_CODE, page.add(stubs.count(ctypes.addressof(self._left), self._cpu, function("cpu_loop_exit_x86_64"))))
         self._region_stub(page, memory)
         read, write = ports.read, ports.write
 

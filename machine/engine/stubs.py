@@ -134,14 +134,17 @@ leave:
 later:
     ret
 """
-# void hook(uc, address, size, user), before every instruction of a counting engine: one less to go; the last one asks for a stop.
+# void hook(uc, address, size, user), before every instruction of a counting engine, RIP and flags being right: one less to go; with none to go, leave at once.
 COUNT_LISTING = """
     mov rax, {left}
     sub qword ptr [rax], 1
-    jle stop
+    js exhausted
     ret
-stop:
-    mov rax, {request}
+exhausted:
+    mov qword ptr [rax], 0
+    mov rdi, {cpu}
+    mov dword ptr [rdi + {exception_index}], {excp_hlt}
+    mov rax, {loop_exit}
     jmp rax
 """
 # void handler(int signal, siginfo_t *info, void *context): info->si_value.sival_ptr is the `request` of the engine whose timer it is.
@@ -217,9 +220,10 @@ def exec_interrupt(original: int, stop_request: int) -> bytes:
             + b"\xc6\x47" + bytes([abi.CPU_EXIT_REQUEST, 1]) + b"\x48\xba" + _imm64(stop_request) + b"\xc6\x02\x01" + b"\xc3")
 
 
-def count(left: int, request: int) -> bytes:
-    """`UC_HOOK_CODE`: counts down, and asks for a stop at 0."""
-    return b"\x48\xb8" + _imm64(left) + b"\x48\x83\x28\x01\x7e\x01\xc3" + b"\x48\xb8" + _imm64(request) + b"\xff\xe0"
+def count(left: int, cpu: int, loop_exit: int) -> bytes:
+    """`UC_HOOK_CODE`: counts down; with 0 to go the instruction does not begin and the main loop is left, as after a HLT but with `halted` clear."""
+    return (b"\x48\xb8" + _imm64(left) + b"\x48\x83\x28\x01\x78\x01\xc3" + b"\x48\xc7\x00" + bytes(4) + b"\x48\xbf" + _imm64(cpu)
+            + b"\xc7\x87" + struct.pack("<iI", abi.CPU_EXCEPTION_INDEX, abi.EXCP_HLT) + b"\x48\xb8" + _imm64(loop_exit) + b"\xff\xe0")
 
 
 class CodePage:

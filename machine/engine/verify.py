@@ -90,7 +90,7 @@ def _behaviour(lib: ctypes.CDLL, uc: int, cpu: int) -> None:
     request = page.add(stubs.stop(cpu, attention))
     execute = c_uint64.from_address(c_uint64.from_address(cpu + abi.CPU_CLASS).value + abi.CLASS_EXEC_INTERRUPT)
     execute.value = page.add(stubs.exec_interrupt(execute.value, uc + abi.UC_STOP_REQUEST))
-    counter = page.add(stubs.count(ctypes.addressof(left), request))
+    counter = page.add(stubs.count(ctypes.addressof(left), cpu, abi.address_of(lib, "cpu_loop_exit_x86_64")))
     lib.uc_hook_add(ctypes.c_void_p(uc), ctypes.byref(handle), c_int(abi.UC_HOOK_CODE), ctypes.c_void_p(counter), None, c_uint64(1), c_uint64(0))
     ctypes.c_uint8.from_address(uc + abi.UC_NO_EXIT_REQUEST).value = 1
     c_int.from_address(uc + abi.UC_MODE).value = abi.UC_MODE_64
@@ -116,7 +116,12 @@ def _behaviour(lib: ctypes.CDLL, uc: int, cpu: int) -> None:
     for name, holds in checks.items():
         if not holds:
             raise _fail(name)
-    left.value = 1                              # a request that is made in the middle of a block is carried out at the next one's start
+    left.value = 1
     lib.uc_emu_start(uc, 0x1000, 0, 0, 0)
-    if requests.value or c_uint64.from_address(env + abi.ENV_EIP).value != _HANDLERS[0x21][0]:
+    if left.value or c_uint64.from_address(env + abi.ENV_EIP).value != 0x1003 or c_uint32.from_address(cpu + abi.CPU_HALTED).value:
+        raise _fail("counted slices")
+    left.value = 1000
+    ctypes.CFUNCTYPE(None)(request)()           # a request is carried out at the next block start, here before the first instruction
+    lib.uc_emu_start(uc, 0x1000, 0, 0, 0)
+    if left.value != 1000 or requests.value or c_uint64.from_address(env + abi.ENV_EIP).value != 0x1000:
         raise _fail("the end of a slice")
