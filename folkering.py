@@ -166,14 +166,25 @@ def run(options: Namespace) -> int:
         return USAGE
 
 
+def leave(code: int) -> None:
+    """End the process. A thread inside a C++ library while the interpreter is torn down would abort it: with others alive it is not torn down."""
+    import threading
+
+    if threading.active_count() > 1:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
 if __name__ == "__main__":
     try:
-        sys.exit(main(sys.argv[1:]))
+        leave(main(sys.argv[1:]))
     except SetupError as error:
         print(f"folkering.py: {error}", file=sys.stderr)
-        sys.exit(SETUP_FAILED)
+        leave(SETUP_FAILED)
     except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+        leave(INTERRUPTED)
     except BrokenPipeError:                 # the reader of our output has gone, as in `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+        leave(FAILED)
