@@ -1,0 +1,1 @@
+"""Guests without manners, at random but reproducibly."""
