@@ -59,6 +59,7 @@ NAME = "Folkering"
 DEFAULT_PROGRAMS = "pulse"
 NS = 1_000_000_000
 ONLINE_TIMEOUT = 2 * NS                 # after HELLO: a CPU that has not come by then is given up
+FIRST_TICKS = 0.02                      # seconds: two
 RTC_RETRIES, RTC_PAUSE = 10, 0.02       # an update takes 2 ms; seconds
 LAST_WORDS_TIMEOUT, SHIFT_OUT = 1.0, 0.02       # seconds: for the console to send what it holds, and its last FIFO load
 OUTPUT_LINES = 100                      # of tasks, in a second
@@ -226,6 +227,8 @@ class Kernel:
             self.hardware.wake()
         finally:
             self.clock.leave_gate()
+            if self.panicked is not None:
+                self.clock.now()                        # no handler moves time any more, and services still sleep on it
 
     def _hello(self, area: CpuArea) -> Answer:
         try:
@@ -313,8 +316,10 @@ class Kernel:
         return self._online.is_set() and self.panicked is None
 
     async def online(self) -> None:
-        """Wait until `ready`. Raises: KernelError when the system panics instead."""
+        """Wait until `ready`, and for the first ticks: until then every CPU's account is empty. Raises: KernelError when the system panics instead."""
         await self._online.wait()
+        if self.panicked is None:
+            await asyncio.sleep(FIRST_TICKS)
         if self.panicked is not None:
             raise KernelError(self.panicked)
 

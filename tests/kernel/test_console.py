@@ -114,7 +114,7 @@ def test_sizes_that_are_told_and_those_that_cannot_be(make_bench: MakeBench, cmd
     bench.nucleus.boot()
     one = Talk(bench)
     one.start()
-    bench.run()
+    bench.run(3)
     bench.type(report)
     bench.run(2)
     assert (bench.kernel.console.columns, bench.kernel.console.rows) == size
@@ -125,7 +125,7 @@ def test_what_is_typed_before_the_terminal_answers_is_not_lost(make_bench: MakeB
     bench.nucleus.boot()
     one = Talk(bench)
     one.start()
-    bench.run()
+    bench.run(3)
     bench.type("ab")
     bench.type("c\x1b[30;100Rd\r")
     bench.terminal_size = (100, 30)

@@ -68,7 +68,9 @@ def test_ready_means_every_cpu(make_bench: MakeBench) -> None:
         assert not one.kernel.ready
         one.nucleus.online(cpu)
     assert one.kernel.ready and waited == []
-    one.kernel.service()
+    one.run(1)
+    assert waited == []
+    one.run(2)
     assert waited == ["online"]
 
 
@@ -103,6 +105,19 @@ def test_who_waits_for_a_system_that_panics_is_told(make_bench: MakeBench) -> No
     assert told == ["boot record: a TSC of 0 Hz is implausible"]
     assert "*** KERNEL PANIC: boot record: a TSC of 0 Hz is implausible" in one.screen
     assert not one.kernel.ready
+
+
+def test_services_outlive_a_panic(booted: Bench) -> None:
+    async def service() -> str:
+        await asyncio.sleep(0.05)
+        return "still here"
+
+    task, waiting = booted.kernel.spawn(service()), booted.kernel.spawn(booted.kernel.online())
+    booted.kernel.service()
+    booted.kernel.panic("for a test")
+    booted.run(8)
+    assert task.result() == "still here"
+    assert isinstance(waiting.exception(), KernelError)
 
 
 def test_what_is_in_use_is_never_handed_out(booted: Bench) -> None:
