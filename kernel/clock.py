@@ -68,6 +68,10 @@ class Clock:
             self._now = max(self._now, self._timed())
         return self._now
 
+    def lag(self) -> int | None:
+        """How long ago, in ns, the moment is at which time stands: inside a gate call what it has taken so far. None without a PM timer."""
+        return None if self._read_timer is None else max(0, self._timed() - self._now)
+
     @property
     def reached(self) -> int:
         """Nanoseconds since HELLO as of the last gate call or reading: what is known without asking the hardware."""

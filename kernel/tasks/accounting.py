@@ -1,7 +1,9 @@
 """Where each CPU's time went: user, system and idle, from the TSC at both ends of every gate call.
 
 Between `tsc_enter` and `tsc_resume` of one call the CPU was in the kernel; between that `tsc_resume` and the next `tsc_enter` it ran what was
-resumed. The three therefore add up to the time since the CPU came online, exactly.
+resumed. The three therefore add up to the time since the CPU came online, exactly. A virtual CPU may lose its turn on the way out of the gate, and
+far more often there than anywhere else: a stop that was asked for during the call takes effect behind it. That wait is not the kernel's time, so the
+kernel says when it was done (`leave`).
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from kernel.gate import CpuArea
 from kernel.tasks.task import Task
 
 NS = 1_000_000_000
+WAY_OUT = 20_000        # ns: from the kernel's answer to what it resumes; whatever exceeds it was a wait for a turn
 MAX_GAP = 60            # seconds between two calls of a CPU that ticks 100 times a second
 
 
@@ -31,10 +34,13 @@ class CpuTimes:
     syscalls: int = 0
     exceptions: int = 0
     implausible: int = 0
+    left_at: int | None = None
 
     def enter(self, area: CpuArea, resumed: Task | None) -> None:
         """Account for the time since the last call, in which `resumed` ran (None = idle)."""
         resumed_at, now = area.tsc_resume, area.tsc_enter
+        if self.left_at is not None:
+            resumed_at = min(resumed_at, self.left_at)
         if not self.entered_at <= resumed_at <= now <= self.entered_at + MAX_GAP * self.tsc_hz:
             self.implausible += 1                       # set back, garbled, or the machine stood still: this stretch counts for nothing
             self.online_at += now - self.entered_at
@@ -48,6 +54,10 @@ class CpuTimes:
             self.user += ran
             resumed.user_ns += ran * NS // self.tsc_hz
         self.entered_at = now
+
+    def leave(self, lag: int | None) -> None:
+        """The call has been answered, `lag` ns after it came; None = nobody knows."""
+        self.left_at = None if lag is None else self.entered_at + (lag + WAY_OUT) * self.tsc_hz // NS
 
     @property
     def elapsed(self) -> int:

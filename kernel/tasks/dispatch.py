@@ -91,6 +91,7 @@ class Dispatcher:
         """What `cpu` runs now: its current task goes on, or the scheduler chooses."""
         task = self.scheduler.queues[cpu].current or self.scheduler.next(cpu)
         self.resumed[cpu] = task
+        self.cpus[cpu].leave(self.clock.lag())
         if task is None:
             return IDLE
         stale = task.seen.get(cpu) != task.space.generation

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kernel.gate import CpuArea
-from kernel.tasks.accounting import MAX_GAP, CpuTimes
+from kernel.tasks.accounting import MAX_GAP, WAY_OUT, CpuTimes
 from kernel.tasks.task import Task
 
 HZ = 1000
@@ -26,6 +26,20 @@ def test_user_system_and_idle() -> None:
     assert ran.user_ns == 90 * 10**9 // HZ
     assert times.load == 1 - 80 / 200
     assert times.ns(1000) == 10**9
+
+
+def test_a_wait_for_a_turn_behind_the_gate_is_not_system_time() -> None:
+    hz = 10**9
+    times = CpuTimes(0, 0, hz, 0, 0)
+    times.leave(5_000)
+    times.enter(area(1_000_000, 900_000), None)
+    assert (times.system, times.idle) == (5_000 + WAY_OUT, 975_000)
+    times.leave(None)                                   # nobody knows: then the nucleus's word counts
+    times.enter(area(2_000_000, 1_900_000), None)
+    assert times.system == 25_000 + 900_000
+    times.leave(50_000)
+    times.enter(area(3_000_000, 2_010_000), None)       # what the nucleus says is less
+    assert times.system == 925_000 + 10_000
 
 
 @given(st.lists(st.tuples(st.integers(0, 1 << 64), st.integers(0, 1 << 64), st.booleans()), max_size=30))
