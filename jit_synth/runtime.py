@@ -7,12 +7,13 @@ wasmtime is loaded at the first use; `import jit_synth.runtime` costs nothing.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from jit_synth.abi import LARGEST_INPUT, READ_SIGNATURE, SOURCE_PREFIX, STREAM_READ, STREAM_WRITE, WRITE_SIGNATURE, PackedRows, capability_of, is_granted, unpack
+from jit_synth.abi import (
+    LARGEST_INPUT, READ_SIGNATURE, SOURCE_PREFIX, STREAM_READ, STREAM_WRITE, WRITE_SIGNATURE, PackedRows, capability_of, is_granted, unpack)
 from jit_synth.refusals import CommandStopped, LinkError, StopKind, SynthesisError, ToolchainMissing
 from jit_synth.values import Row, Type
 from kernel.telemetry import Column
@@ -60,6 +61,8 @@ def _engine() -> Any:
     config.wasm_threads = False
     config.wasm_relaxed_simd = False
     config.wasm_simd = False
+    config.wasm_memory64 = False
+    config.wasm_multi_memory = False
     config.memory_reservation = 64 << 20
     config.memory_guard_size = 64 << 10
     config.max_wasm_stack = 256 << 10
@@ -137,14 +140,8 @@ class _Instance:
         self.store.set_limits(memory_size=limits.memory, instances=1, memories=1, tables=1, table_elements=1024)
         self.store.set_fuel(limits.fuel)
         self.store.set_epoch_deadline(1)
-        functions = [wasmtime.Func(self.store, _function_type(wasmtime, _signature(one.name)), self.host_function(one.name)) for one in module.imports]
-        try:
-            exports = wasmtime.Instance(self.store, module, functions).exports(self.store)
-        except (wasmtime.WasmtimeError, wasmtime.Trap) as trouble:
-            if "memory" in str(trouble):
-                raise CommandStopped(StopKind.MEMORY, f"at most {limits.memory >> 20} MiB") from None
-            raise self.stopped(trouble) from None
-        self.memory, self.entry = exports["memory"], exports["run"]
+        self.module = module
+        self.memory: Any = None                              # until the module is instantiated; its start function may call before
 
     def host_function(self, name: str) -> Callable[..., object]:
         if name == STREAM_WRITE:
@@ -152,12 +149,13 @@ class _Instance:
         return lambda at, size: self.read(name, at & 0xFFFF_FFFF, size & 0xFFFF_FFFF)
 
     def run(self, result: Type) -> Run:
+        """Instantiate and call `run`; both count against the limits."""
         wasmtime = _wasmtime()
         timer = threading.Timer(self.limits.seconds, _engine().increment_epoch)
         timer.daemon = True
         timer.start()
         try:
-            self.entry(self.store)
+            self.start()
         except (wasmtime.Trap, wasmtime.WasmtimeError) as trouble:
             raise self.stopped(trouble) from None
         except CommandStopped as stop:
@@ -166,6 +164,18 @@ class _Instance:
             timer.cancel()
         rows = unpack(result, bytes(self.output), self.bytes_at)
         return Run(rows, bytes(self.output), self.limits.fuel - self.store.get_fuel())
+
+    def start(self) -> None:
+        wasmtime = _wasmtime()
+        functions = [wasmtime.Func(self.store, _function_type(wasmtime, _signature(one.name)), self.host_function(one.name)) for one in self.module.imports]
+        try:
+            exports = wasmtime.Instance(self.store, self.module, functions).exports(self.store)
+        except wasmtime.WasmtimeError as trouble:
+            if "memory" in str(trouble):
+                raise self.fail(StopKind.MEMORY, f"at most {self.limits.memory >> 20} MiB") from None
+            raise
+        self.memory = exports["memory"]
+        exports["run"](self.store)
 
     def stopped(self, trouble: Any) -> CommandStopped:
         if self.stop is not None:
@@ -182,7 +192,7 @@ class _Instance:
             return CommandStopped(kind, f"{self.limits.fuel} units")
         if kind is StopKind.TIME:
             return CommandStopped(kind, f"{self.limits.seconds:g} s")
-        if code is codes.UNREACHABLE and self.memory.data_len(self.store) * 2 > self.limits.memory:
+        if code is codes.UNREACHABLE and self.size() * 2 > self.limits.memory:
             return CommandStopped(StopKind.MEMORY, f"at most {self.limits.memory >> 20} MiB")     # our allocator gives up so
         return CommandStopped(kind or StopKind.TRAP)
 
@@ -201,7 +211,7 @@ class _Instance:
                 raise self.fail(StopKind.BAD_INPUT, f"{self.packed[name].size} bytes are more than the {LARGEST_INPUT} that a command may read")
         packed = self.packed[name]
         if size >= packed.size:
-            if at + packed.size > self.memory.data_len(self.store):
+            if at + packed.size > self.size():
                 raise self.fail(StopKind.BAD_ACCESS, name)
             self.memory.write(self.store, packed.at(at), at)
         return packed.size
@@ -212,9 +222,13 @@ class _Instance:
         self.output += self.bytes_at(at & 0xFFFF_FFFF, length & 0xFFFF_FFFF)
 
     def bytes_at(self, address: int, length: int) -> bytes:
-        if address + length > self.memory.data_len(self.store):
+        if address + length > self.size():
             raise self.fail(StopKind.BAD_ACCESS, "a text or a result outside its memory")
-        return bytes(self.memory.read(self.store, address, address + length))
+        return b"" if not length else bytes(self.memory.read(self.store, address, address + length))
+
+    def size(self) -> int:
+        """Bytes of memory that the module has now."""
+        return 0 if self.memory is None else int(self.memory.data_len(self.store))
 
     def fail(self, kind: StopKind, detail: str) -> CommandStopped:
         self.stop = CommandStopped(kind, detail)
