@@ -14,4 +14,5 @@ from jit_synth.synthesizer import Synthesizer
 
 Resolution = Command | Refusal
 
-__all__ = ["Command", "CommandStopped", "Keys", "LineageError", "Refusal", "RefusalKind", "Request", "Resolution", "StopKind", "Store", "SynthesisError", "Synthesizer"]
+__all__ = ["Command", "CommandStopped", "Keys", "LineageError", "Refusal", "RefusalKind", "Request", "Resolution", "StopKind", "Store", "SynthesisError",
+           "Synthesizer"]

@@ -131,11 +131,7 @@ def _without_stop_words(tokens: list[Token], *, keep_first: bool) -> tuple[Token
 
 def _argument_tokens(text: str) -> list[Token]:
     """The value of a named argument: a quantity, or names separated by commas; a name may have blanks."""
-    tokens = []
-    for part in text.split(","):
-        if part.strip():
-            tokens.append(_quantity(part.strip(), literal=True) or _word(part.strip(), literal=True))
-    return tokens
+    return [_quantity(part, literal=True) or _word(part, literal=True) for part in (piece.strip() for piece in text.split(",")) if part]
 
 
 def _tokens(word: str, literal: bool) -> list[Token]:
@@ -158,12 +154,12 @@ def _quantity(text: str, literal: bool) -> Token | None:
         return Token(text, "", False, int(text, 16), None, literal)
     match = _FULL_QUANTITY.fullmatch(text)
     if match is None:
-        number = NUMBER_WORDS.get(text.lower())
-        return None if number is None or literal else Token(text, "", False, number)
+        named = NUMBER_WORDS.get(text.lower())
+        return None if named is None or literal else Token(text, "", False, named)
     digits, unit = match.groups()
     if unit and unit.lower() not in UNITS:
         return None
-    number = float(digits) if "." in digits else int(digits)
+    number: float | int = float(digits) if "." in digits else int(digits)
     return _with_unit(Token(text, "", False, number, None, literal), unit) if unit else Token(text, "", False, number, None, literal)
 
 

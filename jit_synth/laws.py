@@ -10,6 +10,7 @@ import io
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 from jit_synth.plan import Aggregate, Fold, Group, Map, Order, Step
 from jit_synth.present import REAL_LIMIT
@@ -31,7 +32,7 @@ def _permutation(steps: Sequence[Step], before: Type, old: Rows, after: Type, ne
 
 def _sorted(steps: Sequence[Step], before: Type, old: Rows, after: Type, new: Rows, again: Callable[[Rows], Rows]) -> bool:
     order = next(step for step in steps if isinstance(step, Order))
-    pairs = zip(new, new[1:], strict=False)
+    pairs = pairwise(new)
     return all(a[order.column] >= b[order.column] if order.descending else a[order.column] <= b[order.column] for a, b in pairs)  # type: ignore[operator]
 
 
@@ -91,8 +92,10 @@ def _json(steps: Sequence[Step], before: Type, old: Rows, after: Type, new: Rows
     if before.shape is Shape.SCALAR:
         return _same_cell(plain, old[0][0], before.columns[0].kind)
     objects = [plain] if before.shape is Shape.RECORD else plain
-    return len(objects) == len(old) and all(
-        _same_cell(one[column.name], cell, column.kind) for one, row in zip(objects, old, strict=True) for column, cell in zip(before.columns, row, strict=True))
+    if len(objects) != len(old):
+        return False
+    pairs = [(one, row) for one, row in zip(objects, old, strict=True)]
+    return all(_same_cell(one[column.name], row[place], column.kind) for one, row in pairs for place, column in enumerate(before.columns))
 
 
 def _csv(steps: Sequence[Step], before: Type, old: Rows, after: Type, new: Rows, again: Callable[[Rows], Rows]) -> bool:
@@ -100,7 +103,9 @@ def _csv(steps: Sequence[Step], before: Type, old: Rows, after: Type, new: Rows,
     read = [row for row in csv.reader(io.StringIO(str(new[0][0]), newline="")) if row]
     texts = [place for place, column in enumerate(before.columns) if column.kind is Kind.TEXT]
     written = [row for row in old if len(row) > 1 or row[0] != ""]
-    return read[0] == [column.name for column in before.columns] and [[row[place] for place in texts] for row in read[1:]] == [[row[place] for place in texts] for row in written]
+    if read[0] != [column.name for column in before.columns] or len(read) - 1 != len(written):
+        return False
+    return all(row[place] == other[place] for row, other in zip(read[1:], written, strict=True) for place in texts)
 
 
 def _line_for_each(steps: Sequence[Step], before: Type, old: Rows, after: Type, new: Rows, again: Callable[[Rows], Rows]) -> bool:
@@ -125,9 +130,9 @@ def _words_law(steps: Sequence[Step], before: Type, old: Rows, after: Type, new:
 
 LAWS: dict[str, Law] = {
     "subset": _subset, "permutation": _permutation, "sorted": _sorted, "idempotent": _idempotent, "same-count": _same_count, "at-most-same": _at_most_same,
-    "at-most-one": _at_most_one, "shares-add-up": _shares_add_up, "groups-are-distinct": _groups_are_distinct, "groups-add-up": _groups_add_up, "between": _between,
-    "ratio": _ratio, "json": _json, "csv": _csv, "table": _line_for_each, "dashboard": _line_for_each, "markdown": _line_for_each, "list": _labels, "lines": _lines_law,
-    "words": _words_law}
+    "at-most-one": _at_most_one, "shares-add-up": _shares_add_up, "groups-are-distinct": _groups_are_distinct, "groups-add-up": _groups_add_up,
+    "between": _between, "ratio": _ratio, "json": _json, "csv": _csv, "table": _line_for_each, "dashboard": _line_for_each, "markdown": _line_for_each,
+    "list": _labels, "lines": _lines_law, "words": _words_law}
 
 
 def _number(cell: object) -> int | float:

@@ -115,7 +115,8 @@ def check(sealed: Sealed, keys: Keys, request: str | None = None) -> Record:
         raise LineageError(f"{name} is refused: its record was not signed by this system's key {keys.name}, or was changed since")
     try:
         plain = json.loads(sealed.record)
-        record = Record(**{one.name: tuple(plain[one.name]) if isinstance(plain[one.name], list) else plain[one.name] for one in fields(Record)})
+        values: dict[str, Any] = {one.name: tuple(plain[one.name]) if isinstance(plain[one.name], list) else plain[one.name] for one in fields(Record)}
+        record = Record(**values)
     except (ValueError, KeyError, TypeError):
         raise LineageError(f"{name} is refused: its record is signed but not one of format {FORMAT}") from None
     if record.format != FORMAT or canonical(asdict(record)) != sealed.record:

@@ -50,7 +50,7 @@ def take_columns(names: list[str], before: Type, leaf: Leaf, *, exactly: bool) -
     return [Map(tuple(Cell("column", (place,)) for place in places), columns, shape.value)], Type(shape, columns)
 
 
-def _require(condition: bool) -> None:  # noqa: FBT001 -- an assertion in all but name
+def _require(condition: bool) -> None:
     if not condition:
         raise DoesNotFit
 
@@ -154,7 +154,8 @@ def _take(variant: str, fill: Fill, before: Type, leaf: Leaf) -> Lowered:
 
 def _map(variant: str, fill: Fill, before: Type, leaf: Leaf) -> Lowered:
     if variant == "group-share":
-        return [Map((Cell("column", (0,)), Cell("share", (1,))), (before.columns[0], SHARE_COLUMN), "table")], Type(Shape.TABLE, (before.columns[0], SHARE_COLUMN))
+        shares = (before.columns[0], SHARE_COLUMN)
+        return [Map((Cell("column", (0,)), Cell("share", (1,))), shares, "table")], Type(Shape.TABLE, shares)
     _require(before.shape in FOLDABLE)
     place = _column(fill, before)
     column = before.columns[place]
@@ -232,7 +233,8 @@ def _fold(variant: str, fill: Fill, before: Type, leaf: Leaf) -> Lowered:
         whole = whole_of(before.columns, place)
         _require(whole is not None)
         assert whole is not None
-        return _folded([Aggregate("proportion", (place, whole))], [Column(f"{column.name}_share", Kind.RATIO, f"{column.name} of {before.columns[whole].name}")])
+        return _folded([Aggregate("proportion", (place, whole))],
+                       [Column(f"{column.name}_share", Kind.RATIO, f"{column.name} of {before.columns[whole].name}")])
     if variant == "extremes":
         return _folded([Aggregate(how, (place,)) for how in ("minimum", "maximum")], [_result(how, column) for how in ("minimum", "maximum")])
     if variant == "summary":

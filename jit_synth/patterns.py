@@ -86,7 +86,8 @@ def parse_pattern(pattern: str) -> tuple[_Item, ...]:
             gap = True
             continue
         name = word.rstrip("?")
-        items.append(_Item(name if name in HOLES else "", frozenset() if name in HOLES else frozenset(name.split("|")), word.endswith("?") and len(word) > 1, gap))
+        is_hole = name in HOLES
+        items.append(_Item(name if is_hole else "", frozenset() if is_hole else frozenset(name.split("|")), name != word, gap))
         gap = False
     return tuple(items)
 
@@ -214,8 +215,9 @@ def _item(item: _Item, tokens: Sequence[Token], leaf: Leaf, match: _Match) -> It
         return
     match item.hole:
         case "ROW" | "+ROW":
-            is_row = token.word in leaf.row_words
-            if token.number is None and not token.literal and (is_row or token.word in leaf.facts.counted) and not (item.hole == "+ROW" and PREPOSITIONS & set(token.lead)):
+            is_row, is_apart = token.word in leaf.row_words, bool(PREPOSITIONS & set(token.lead))
+            is_noun = token.number is None and not token.literal and (is_row or token.word in leaf.facts.counted)
+            if is_noun and not (item.hole == "+ROW" and is_apart):
                 yield replace(_extended(match, start, start + 1, 0.0 if is_row else COUNTED_AS_ROW), mentions=True, plural=token.plural)
         case "VALUE":
             for held in leaf.held(tokens, start):
@@ -234,8 +236,9 @@ def _item(item: _Item, tokens: Sequence[Token], leaf: Leaf, match: _Match) -> It
         case "QUALITY":
             yield from _quality(token, leaf, match)
         case _:
+            is_elsewhere = token.word in ROW_WORDS and not token.literal and item.hole != "IDENTIFIER"
+            extra = ROW_WORD if token.word in leaf.row_words else OTHER_THING if is_elsewhere else 0.0
             for named in leaf.named(tokens, start):
-                extra = ROW_WORD if token.word in leaf.row_words else OTHER_THING if token.word in ROW_WORDS and not token.literal and item.hole != "IDENTIFIER" else 0.0
                 yield from _named(item.hole, replace(named, cost=named.cost + extra), leaf, replace(match, mentions=match.mentions or token.word in leaf.names))
 
 

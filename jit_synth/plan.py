@@ -299,8 +299,8 @@ def type_from_plain(plain: Mapping[str, Any]) -> Type:
 
 def _plain(step: Step) -> dict[str, Any]:
     plain = asdict(step)
-    if "columns" in plain and not isinstance(step, (Read, Upstream)):
-        plain["columns"] = [_column_to_plain(column) for column in getattr(step, "columns")]
+    if isinstance(step, (Map, Fold, Group)):
+        plain["columns"] = [_column_to_plain(column) for column in step.columns]
     return plain
 
 

@@ -37,7 +37,8 @@ def breaking(kind: Type, source: str | None, constants: Sequence[object] = ()) -
     if kind.shape is Shape.TABLE:
         return [Probe("empty", ()), *probes, Probe("large", _rows(kind, source, constants, 4, LARGE_ROWS))]
     if kind.shape is Shape.TEXT:
-        return [*probes, *(Probe(name, ((text,),)) for name, text in (("empty text", ""), ("line ends", "\n\n a\n b \nc"), ("large text", "lorem ipsum\n" * LARGE_ROWS)))]
+        texts = (("empty text", ""), ("line ends", "\n\n a\n b \nc"), ("large text", "lorem ipsum\n" * LARGE_ROWS))
+        return [*probes, *(Probe(name, ((text,),)) for name, text in texts)]
     return [Probe(probe.name, probe.rows[:1]) for probe in probes]
 
 
@@ -70,7 +71,8 @@ def _filled(kind: Type, texts: Sequence[str], numbers: Sequence[int]) -> tuple[R
     rows = []
     for index in range(max(len(texts), len(numbers))):
         number = numbers[index % len(numbers)]
-        cells: dict[Kind, object] = {Kind.TEXT: texts[index % len(texts)], Kind.BOOLEAN: bool(number & 1), Kind.REAL: float(number), Kind.RATIO: number / LARGEST_INTEGER}
+        cells: dict[Kind, object] = {Kind.TEXT: texts[index % len(texts)], Kind.BOOLEAN: bool(number & 1), Kind.REAL: float(number),
+                                     Kind.RATIO: number / LARGEST_INTEGER}
         rows.append(tuple(cells.get(column.kind, number) for column in kind.columns))
     return tuple(rows)
 

@@ -28,8 +28,7 @@ def nearest(tokens: Sequence[Token], sources: Mapping[str, Source], learned: Ite
             if word in said:
                 score += 1.0
             elif len(word) > 3:
-                score += max((0.6 * ratio for other in said if abs(len(other) - len(word)) < 3 and (ratio := difflib.SequenceMatcher(None, word, other).ratio()) >= CLOSE),
-                             default=0.0)
+                score += max((_likeness(word, other) for other in said if abs(len(other) - len(word)) < 3), default=0.0)
         if score:
             scores[name] = score / (1 + 0.05 * len(said))
     return tuple(sorted(scores, key=lambda name: (-scores[name], name))[:NEAREST])
@@ -45,6 +44,12 @@ def corrections(tokens: Sequence[Token], known: Iterable[str]) -> dict[str, str]
             if close:
                 found[token.text] = close[0]
     return found
+
+
+def _likeness(word: str, other: str) -> float:
+    """For a slip of the finger, less than for the word itself; 0 for another word."""
+    ratio = difflib.SequenceMatcher(None, word, other).ratio()
+    return 0.6 * ratio if ratio >= CLOSE else 0.0
 
 
 def _entries(sources: Mapping[str, Source], learned: Iterable[str]) -> Iterable[tuple[str, set[str]]]:

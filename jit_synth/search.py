@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 from jit_synth.intent import Intent, Token
 from jit_synth.interpret import interpret_step
@@ -70,7 +71,8 @@ class Candidate:
     def differs_from(self, other: Candidate) -> int | None:
         """The first world in which the two answer differently; None if there is none. To show more or fewer columns of the same rows is no difference."""
         ours, theirs = self.plan.type(), other.plan.type()
-        return next((number for number, (one, another) in enumerate(zip(self.answers, other.answers, strict=True)) if not _say_the_same(ours, one, theirs, another)), None)
+        pairs = enumerate(zip(self.answers, other.answers, strict=True))
+        return next((number for number, (one, another) in pairs if not _say_the_same(ours, one, theirs, another)), None)
 
 
 @dataclass(slots=True)
@@ -187,7 +189,7 @@ class _Search:
 
     def crowding(self, state: _State) -> float:
         bricks = sorted((brick for brick in state.bricks if brick.operator.rank is Rank.TAKE), key=Brick.first)
-        return sum(TAKE_AGAIN for one, other in zip(bricks, bricks[1:], strict=False)
+        return sum(TAKE_AGAIN for one, other in pairwise(bricks)
                    if not self.tokens[other.first()].literal and not any(token.word == "and" for token in self.tokens[one.first():other.first()]))
 
     def cheapest(self, states: list[_State]) -> list[_State]:

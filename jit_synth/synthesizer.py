@@ -6,12 +6,11 @@ checked again, and takes part in later searches.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from jit_synth.abi import TELEMETRY, capability_of, is_granted, source_import
-from jit_synth.command import Command, is_same_input
+from jit_synth.command import Command
 from jit_synth.intent import BadRequest, Intent, Request, read_intent
 from jit_synth.keys import Keys
 from jit_synth.lineage import TIER_LOCAL, Record, Sealed, canonical, check, digest, intent_digest, seal
@@ -21,7 +20,7 @@ from jit_synth.refusals import LineageError, LinkError, Refusal, RefusalKind, St
 from jit_synth.search import MARGIN, MOST_STATES, PIPE, Candidate, Found, World, search
 from jit_synth.senses import Leaf
 from jit_synth.store import Store
-from jit_synth.values import TEXT_COLUMN, Row, Scalar, Shape, Text, Type, UntypedInput, Value, checked_rows, rows_of, type_of
+from jit_synth.values import TEXT_COLUMN, Row, Scalar, Shape, Text, Type, UntypedInput, checked_rows, rows_of, type_of
 from jit_synth.vocabulary import ACTING_VERBS, facts_of
 from kernel.telemetry import Column, Kind, Source
 
@@ -103,7 +102,7 @@ class Synthesizer:
 
     def _key(self, request: Request, kind: Type) -> str:
         """What an answer depends on: the words, the type in the pipe, the sources there are, the compiler."""
-        arguments = [[name, type(value).__name__, *([value.kind.name, value.value] if isinstance(value, Scalar) else [value.text] if isinstance(value, Text) else [])]
+        arguments = [[name, *([value.kind.name, value.value] if isinstance(value, Scalar) else [value.text] if isinstance(value, Text) else [])]
                      for name, value in request.arguments.items()]
         sources = [[name, [[column.name, column.kind.name] for column in source.columns]] for name, source in sorted(self.sources.items())]
         return digest(canonical([COMPILER, list(request.words), arguments, str(kind), sources]))
@@ -160,11 +159,11 @@ class Synthesizer:
         return leaves
 
     def _pipe_leaves(self, kind: Type, rows: Sequence[Row]) -> list[Leaf]:
-        source = next((name for name, source in self.sources.items() if {(one.name, one.kind) for one in kind.columns} == {(one.name, one.kind) for one in source.columns}),
-                      None)
-        if source is None and len(kind.columns) > 1:
-            holders = [name for name, one in self.sources.items() if {(column.name, column.kind) for column in kind.columns} <= {(column.name, column.kind) for column in one.columns}]
-            source = holders[0] if len(holders) == 1 else None
+        given = _names_and_kinds(kind.columns)
+        known = {name: _names_and_kinds(source.columns) for name, source in self.sources.items()}
+        holders = [name for name, columns in known.items() if columns == given] or [name for name,
+                                                                                    columns in known.items() if len(given) > 1 and given <= columns]
+        source = holders[0] if len(holders) == 1 else None
         leaves = [Leaf((Upstream(),), kind, kind, source, True, rows)]
         if kind.shape is Shape.TEXT:
             leaves += [_split_leaf(unit, words, rows) for unit, words in SPLITS.items()]
@@ -176,9 +175,9 @@ class Synthesizer:
         leaves = []
         for words, plan, parent, cost in self._recall().values():
             if len(words) < len(said) and any(tuple(said[start:start + len(words)]) == words for start in range(len(said) - len(words) + 1)):
-                source = plan.sources[0][0]
-                leaves.append(Leaf(plan.steps, plan.type(), NOTHING, source, False, live.get(source, ()) if plan.type().columns == plan.sources[0][1] else (), plan.sources,
-                                   frozenset(words), parent, cost))
+                source, columns = plan.sources[0]
+                rows = live.get(source, ()) if plan.type().columns == columns else ()
+                leaves.append(Leaf(plan.steps, plan.type(), NOTHING, source, False, rows, plan.sources, frozenset(words), parent, cost))
         return leaves
 
     def _recall(self) -> dict[str, tuple[tuple[str, ...], Plan, str, float]]:
@@ -216,7 +215,8 @@ class Synthesizer:
             for name, _ in best.plan.sources:
                 capability = capability_of(source_import(name))
                 if not is_granted(capability, self.grants):
-                    return Refusal(RefusalKind.NEEDS_CAPABILITY, f"it would {best.plan}, and {capability} was not granted", (prompt,), (), f"grant {capability}")
+                    return Refusal(RefusalKind.NEEDS_CAPABILITY, f"it would {best.plan}, and {capability} was not granted", (prompt,), (),
+                                   f"grant {capability}")
             for other in found.candidates[1:]:
                 if other.cost - best.cost >= MARGIN:
                     break
@@ -232,12 +232,13 @@ class Synthesizer:
         near = nearest(unknown or intent.tokens, self.sources, self._recall())
         if found.exhausted:
             partial = f"; the best so far is {found.candidates[0].plan}" if found.candidates else ""
-            return Refusal(RefusalKind.BUDGET, f"the search ended after {found.explored - 1} partial plans without an answer{partial}", understood, near, "say it in fewer words")
+            return Refusal(RefusalKind.BUDGET, f"the search ended after {found.explored - 1} partial plans without an answer{partial}", understood, near,
+                           "say it in fewer words")
         head = intent.tokens[0]
         if not found.understood & 1 and (intent.is_verb_noun or head.word in ACTING_VERBS):
-            acts = head.word in ACTING_VERBS
-            return Refusal(RefusalKind.UNKNOWN_VERB, f"{head.text!r} " + ("would change or create something, and commands made here only read" if acts else "is no verb known here"),
-                           understood, near, "verbs known here: get, measure, count, sort, group, select, format, ...")
+            why = "would change or create something, and commands made here only read" if head.word in ACTING_VERBS else "is no verb known here"
+            return Refusal(RefusalKind.UNKNOWN_VERB, f"{head.text!r} {why}", understood, near,
+                           "verbs known here: get, measure, count, sort, group, select, format, ...")
         needed = self._needed_input(intent, kind)
         if needed is not None:
             has = "there is nothing in the pipe" if kind.shape is Shape.NOTHING else f"the pipe holds {_short(str(kind))}"
@@ -245,7 +246,8 @@ class Synthesizer:
         if unknown:
             return Refusal(RefusalKind.NO_OPERATOR, f"nothing accounts for {', '.join(repr(token.text) for token in unknown)}", understood, near,
                            "" if near else "words that are known: the names of sources and columns, and what help lists")
-        return Refusal(RefusalKind.NO_OPERATOR, "every word is known, but no plan accounts for all of them together", understood, near, "one thing at a time, joined by |>")
+        return Refusal(RefusalKind.NO_OPERATOR, "every word is known, but no plan accounts for all of them together", understood, near,
+                       "one thing at a time, joined by |>")
 
     def _needed_input(self, intent: Intent, kind: Type) -> str | None:
         """What would have to be in the pipe for the words to make sense; None if nothing would help."""
@@ -273,13 +275,16 @@ class Synthesizer:
         try:
             evidence = validate(plan, best.spans, program, live, upstream)
         except Disagreement as trouble:
-            return Refusal(RefusalKind.NO_OPERATOR, f"the command does not pass its own checks, and was not installed: {trouble}", hint="this is a mistake of the synthesizer's")
+            return Refusal(RefusalKind.NO_OPERATOR, f"the command does not pass its own checks, and was not installed: {trouble}",
+                           hint="this is a mistake of the synthesizer's")
         evidence |= self._circumstances(request, found)
         plain, now = plan_to_plain(plan), max(0, self._clock() // NS_PER_S)
         capabilities = tuple(capability_of(source_import(name)) for name, _ in plan.sources)
-        record = Record(request.words[0] if len(request.words) == 1 else prompt, key, prompt, plain, digest(canonical(plain)), digest(source.encode()), digest(wasm), now,
-                        TIER_LOCAL, "", COMPILER, (), capabilities, Limits().fuel, (best.leaf.parent,) if best.leaf.parent else (), evidence, self._keys.name,
-                        intent_digest(prompt, wasm, now))
+        record = Record(
+            name=request.words[0] if len(request.words) == 1 else prompt, request=key, prompt=prompt, plan=plain, plan_sha256=digest(canonical(plain)),
+            source_sha256=digest(source.encode()), wasm_sha256=digest(wasm), time=now, tier=TIER_LOCAL, model="", compiler=COMPILER, flags=(),
+            capabilities=capabilities, fuel=Limits().fuel, parent=(best.leaf.parent,) if best.leaf.parent else (), evidence=evidence, signer=self._keys.name,
+            intent_digest=intent_digest(prompt, wasm, now))
         sealed = seal(record, wasm, self._keys)
         if not request.what_if:
             self._memory[key] = sealed
@@ -309,6 +314,10 @@ class Synthesizer:
 
     def _command(self, record: Record, plan: Plan, sealed: Sealed, *, is_new: bool) -> Command:
         return Command(record.name, plan, record, is_new, sealed, self._program(sealed.wasm), self.sources, self._keys, self.notes.append)
+
+
+def _names_and_kinds(columns: Sequence[Column]) -> frozenset[tuple[str, Kind]]:
+    return frozenset((column.name, column.kind) for column in columns)
 
 
 def _table(name: str, columns: tuple[Column, ...]) -> Type:

@@ -83,7 +83,7 @@ class Type:
     def __str__(self) -> str:
         """`table(id integer, load ratio)`, `scalar(ratio)`, `text`."""
         if self.shape in (Shape.TEXT, Shape.NOTHING):
-            return self.shape.value
+            return str(self.shape.value)
         if self.shape is Shape.SCALAR:
             return f"scalar({self.columns[0].kind.name.lower()})"
         return f"{self.shape.value}({', '.join(f'{column.name} {column.kind.name.lower()}' for column in self.columns)})"

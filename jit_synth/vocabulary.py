@@ -65,7 +65,8 @@ COLUMN_SYNONYMS: dict[str, tuple[str, ...]] = {
     "usage": ("used",), "use": ("used",), "occupied": ("used",), "consumption": ("used",), "available": ("free",), "unused": ("free",),
     "utilization": ("load",), "utilisation": ("load",), "capacity": ("total", "size"), "identifier": ("id",), "pid": ("id",), "runtime": ("time",),
     "type": ("kind", "class"), "severity": ("level",), "subsystem": ("facility",), "processor": ("cpu",), "core": ("cpu",), "vcpu": ("cpu",),
-    "process": ("task",), "irq": ("interrupt",), "ram": ("memory",), "frequency": ("rate",), "per-second": ("rate",), "condition": ("state",), "status": ("state",),
+    "process": ("task",), "irq": ("interrupt",), "ram": ("memory",), "frequency": ("rate",), "per-second": ("rate",), "condition": ("state",),
+    "status": ("state",),
     "kernel": ("system",), "text": ("message",),
 }
 # A word that only repeats a column's kind: "idle time" is the column idle, if that is a duration.
@@ -131,11 +132,11 @@ HAVING_WORDS = frozenset("use consume take need hold occupy handle serve make ex
                          " held spent taken".split())
 # Verbs of PowerShell's list and of every day that ask for a change or a creation: nothing here changes anything.
 ACTING_VERBS = frozenset(
-    "write add approve assert backup block build checkpoint clear close complete confirm connect copy debug deny deploy disable disconnect dismount edit enable enter"
-    " exit expand export grant hide import initialize install invoke lock merge mount move new open optimize ping play pop protect publish push receive redo register"
-    " remove rename repair request reset resize resolve restart restore resume revoke save send set start step stop submit suspend switch sync test trace unblock undo"
-    " uninstall unlock unprotect unpublish unregister update use wait watch create delete kill terminate destroy erase format-disk download upload fetch-url compose"
-    " translate predict forecast explain draw-picture sing tell-joke email buy".split())
+    "write add approve assert backup block build checkpoint clear close complete confirm connect copy debug deny deploy disable disconnect"
+    " dismount edit enable enter exit expand export grant hide import initialize install invoke lock merge mount move new open optimize ping play"
+    " pop protect publish push receive redo register remove rename repair request reset resize resolve restart restore resume revoke save send set"
+    " start step stop submit suspend switch sync test trace unblock undo uninstall unlock unprotect unpublish unregister update use wait watch"
+    " create delete kill terminate destroy erase download upload compose translate predict forecast explain sing tell buy".split())
 
 
 def forms(word: str) -> tuple[str, ...]:

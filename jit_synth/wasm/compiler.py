@@ -202,7 +202,7 @@ class _Function:
         self.code.append(END)
 
     def loop(self, test: ast.expr, body: list[ast.stmt]) -> None:
-        """block { loop { if not test: leave; body; again } }"""
+        """Emit block { loop { if not test: leave; body; again } }."""
         self.code += bytes([BLOCK, EMPTY_BLOCK, LOOP, EMPTY_BLOCK])
         self.loops.append(self.depth)
         self.depth += 2
@@ -234,9 +234,12 @@ class _Function:
                 self.operate(COMPARE[type(op)], left, right, self.type_of(left) or self.type_of(right) or "i32")
             case ast.BoolOp(op=op, values=[first, *rest]):
                 self.expression(first, "i32")
-                for value in rest:                            # if (result i32)
+                for other in rest:                            # if (result i32)
                     self.code += bytes([IF, VALUE_TYPES["i32"]])
-                    self.branches(value, ast.Constant(0)) if isinstance(op, ast.And) else self.branches(ast.Constant(1), value)
+                    if isinstance(op, ast.And):
+                        self.branches(other, ast.Constant(0))
+                    else:
+                        self.branches(ast.Constant(1), other)
             case ast.UnaryOp(op=ast.Not(), operand=operand):
                 self.expression(operand, "i32")
                 self.code.append(I32_EQZ)

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
+from typing import TYPE_CHECKING
 
 from jit_synth.abi import CELL, HEADER, READ_SIGNATURE, STREAM_READ, STREAM_WRITE, WRITE_SIGNATURE, source_import
 from jit_synth.interpret import WHOLE_MEANS, fold_ascii
 from jit_synth.plan import Aggregate, Cell, Distinct, Fold, Format, Group, Keep, Map, Only, Order, Plan, Read, Reverse, Slice, Split, Step, Upstream
 from jit_synth.values import REAL_KINDS, Shape, Type
 from kernel.telemetry import Kind
+
+if TYPE_CHECKING:
+    from ast import FunctionDef
 
 OPERATORS = {"equal": "==", "not-equal": "!=", "above": ">", "below": "<", "at-least": ">=", "at-most": "<="}
 
@@ -34,7 +38,7 @@ def compile_plan(plan: Plan) -> tuple[str, bytes]:
 
 
 @cache
-def _routines() -> Mapping[str, object]:
+def _routines() -> Mapping[str, FunctionDef]:
     from jit_synth.wasm.compiler import functions_of
     from jit_synth.wasm.routines import ROUTINES
 
@@ -118,10 +122,10 @@ class _Lowering:
             case Map():
                 self.map(step, before, stride)
             case Fold(aggregates=aggregates, columns=columns):
-                for number, (one, column) in enumerate(zip(aggregates, columns, strict=True)):
-                    self.aggregate(one, before, column.kind, stride, f"result{self.number}_{number}")
+                for number, (one, made) in enumerate(zip(aggregates, columns, strict=True)):
+                    self.aggregate(one, before, made.kind, stride, f"result{self.number}_{number}")
                 self.add(f"new = alloc({CELL * len(columns)})")
-                self.add(*(store(column.kind, number, f"result{self.number}_{number}") for number, column in enumerate(columns)), "base = new", "rows = 1")
+                self.add(*(store(made.kind, number, f"result{self.number}_{number}") for number, made in enumerate(columns)), "base = new", "rows = 1")
             case Group():
                 self.group(step, before, stride)
             case Split(unit=unit):
@@ -178,7 +182,7 @@ class _Lowering:
                 self.total(cell.columns[0], before, stride, f"total{self.number}_{cell.columns[0]}")
         self.add(f"next = alloc(rows * {width})")
         self.each_row(stride, f"new = next + i * {width}",
-                      *(store(column.kind, number, self.cell(cell, before)) for number, (cell, column) in enumerate(zip(step.cells, step.columns, strict=True))))
+                      *(store(column.kind, number, self.cell(step.cells[number], before)) for number, column in enumerate(step.columns)))
         self.add("base = next")
 
     def cell(self, cell: Cell, before: Type) -> str:
@@ -253,7 +257,8 @@ class _Lowering:
         key = load(key_kind, step.key)
         self.add("next = alloc(rows * 24)", "groups = 0")
         body = ["j = 0", "while j < groups:", f"    if {is_equal(key_kind, load(key_kind, 0, 'next + j * 24'), key)}:", "        break", "    j += 1",
-                "new = next + j * 24", "if j == groups:", "    groups += 1", f"    {store(key_kind, 0, key)}", "    store64(new + 8, 0)", "    store64(new + 16, 0)"]
+                "new = next + j * 24", "if j == groups:", "    groups += 1", f"    {store(key_kind, 0, key)}", "    store64(new + 8, 0)",
+                "    store64(new + 16, 0)"]
         if how != "count":
             kind = before.columns[step.aggregate.columns[0]].kind
             cell, kept = load(kind, step.aggregate.columns[0]), load(kind, 1, "new")

@@ -64,7 +64,8 @@ def _dashboard(kind: Type) -> Source:
         if column.kind is Kind.RATIO:
             lines += [_put("  "), f"put_bar({_value(column, index)})"]
         elif whole is not None:
-            lines += [_put("  "), f"ratio = fraction({_real(column, index)}, {_real(kind.columns[whole], whole)})", "put_bar(ratio)", _put(" "), "put_percent(ratio)"]
+            lines += [_put("  "), f"ratio = fraction({_real(column, index)}, {_real(kind.columns[whole], whole)})", "put_bar(ratio)", _put(" "),
+                      "put_percent(ratio)"]
         lines.append(_put("\n"))
     return [PAD_LEFT], lines
 
@@ -87,7 +88,8 @@ def _aligned(kind: Type, drawn: int | None) -> Source:
         write += [*gap, "mark = heap", f"put_cell{index}(row)", align]
     if drawn is not None:
         write += [_put("  "), f"put_bar({_real(kind.columns[drawn], drawn)})"]
-    lines += [*_loop(_stride(kind), measure), *header, _put("\n"), *_loop(_stride(kind), [*write, _put("\n")]), "if rows == 0:", f"    {_put(NO_ROWS + chr(10))}"]
+    lines += [*_loop(_stride(kind), measure), *header, _put("\n"), *_loop(_stride(kind), [*write, _put("\n")]), "if rows == 0:",
+              f"    {_put(NO_ROWS + chr(10))}"]
     cells = [f"def put_cell{index}(row: i32):\n    {_human(column, index)}" for index, column in enumerate(kind.columns)]
     return [PAD_LEFT, WIDER, *cells], lines
 

@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jit_synth.interpret import interpret
-from jit_synth.plan import (AGGREGATES, GROUPED, STYLES, Aggregate, Cell, Distinct, Fold, Format, Group, Keep, Map, Order, Plan, Reverse, Slice, Split, Step, Upstream,
+from jit_synth.plan import (AGGREGATES, GROUPED, STYLES, Aggregate, Cell, Distinct, Fold, Format, Group, Keep, Map, Order, Plan, Reverse, Slice, Split, Step,
+                            Upstream,
                             plan_from_plain, plan_to_plain, step_type)
 from jit_synth.present import whole_of
 from jit_synth.refusals import CommandStopped, StopKind
@@ -20,7 +21,8 @@ from kernel.telemetry import Column, Kind
 
 INTEGERS = st.one_of(st.integers(-3, 3), st.sampled_from([1023, 1024, 1_048_575, 999, 59_999_999_999, 60_000_000_000, SMALLEST_INTEGER, LARGEST_INTEGER]),
                      st.integers(SMALLEST_INTEGER, LARGEST_INTEGER))
-REALS = st.one_of(st.sampled_from([0.0, -0.0, 0.005, 0.5, 1.0, -1.5, 1e12, 1e15, 9.99e14, 1e300, 5e-324]), st.floats(allow_nan=False, allow_infinity=False, width=64))
+REALS = st.one_of(st.sampled_from([0.0, -0.0, 0.005, 0.5, 1.0, -1.5, 1e12, 1e15, 9.99e14, 1e300, 5e-324]),
+                  st.floats(allow_nan=False, allow_infinity=False, width=64))
 TEXTS = st.one_of(st.sampled_from(["", "a", "A", "running", "größe", "日本", "a|b", 'q"uote', "li\nne", "\x00", "\x7f"]), st.text(max_size=6))
 CELLS: dict[Kind, st.SearchStrategy[Any]] = {Kind.TEXT: TEXTS, Kind.BOOLEAN: st.booleans(), Kind.REAL: REALS, Kind.RATIO: st.one_of(REALS, st.floats(0, 1))}
 NUMERIC = frozenset(Kind) - {Kind.TEXT, Kind.BOOLEAN}
@@ -38,7 +40,8 @@ def inputs(draw: st.DrawFn) -> tuple[Type, list[Row]]:
         return Type(shape, (TEXT_COLUMN,)), [(draw(st.one_of(TEXTS, st.text(alphabet="ab \n\té", max_size=20))),)]
     names = draw(st.lists(st.sampled_from(NAMES), min_size=1, max_size=1 if shape is Shape.SCALAR else 4, unique=True))
     columns = tuple(Column(name, draw(st.sampled_from(Kind)), "") for name in names)
-    rows = draw(st.lists(st.tuples(*(cells(column.kind) for column in columns)), min_size=0 if shape is Shape.TABLE else 1, max_size=7 if shape is Shape.TABLE else 1))
+    rows = draw(st.lists(st.tuples(*(cells(column.kind) for column in columns)), min_size=0 if shape is Shape.TABLE else 1,
+                         max_size=7 if shape is Shape.TABLE else 1))
     return Type(shape, columns), rows
 
 
@@ -117,7 +120,8 @@ def a_map(draw: st.DrawFn, before: Type) -> list[Step]:
         if first is None or second is None and how in ("proportion", "per-second"):
             continue
         columns = (first, second) if how in ("proportion", "per-second") and second is not None else (first,)
-        made.append((Cell(how, columns), before.columns[first].kind if how == "column" else Kind.INTEGER if how == "length" else Kind.RATIO if how != "per-second" else Kind.REAL))
+        made.append((Cell(how, columns),
+                     before.columns[first].kind if how == "column" else Kind.INTEGER if how == "length" else Kind.RATIO if how != "per-second" else Kind.REAL))
     columns_made = tuple(Column(f"m{number}", kind, "") for number, (_, kind) in enumerate(made))
     return [Map(tuple(cell for cell, _ in made), columns_made, before.shape.value if before.shape is not Shape.SCALAR else "record")] if made else []
 

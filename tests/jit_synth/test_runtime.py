@@ -54,7 +54,8 @@ def test_a_module_that_wants_too_much_memory_at_once() -> None:
 
 def test_bulk_memory_that_fuel_does_not_see_is_stopped_by_time() -> None:
     limits = Limits(fuel=1 << 60, memory=16 << 20, seconds=0.05)
-    assert stop(program("(drop (memory.grow (i32.const 200))) (loop (memory.fill (i32.const 0) (i32.const 1) (i32.const 13000000)) (br 0))", limits=limits)).kind is StopKind.TIME
+    assert stop(program("(drop (memory.grow (i32.const 200))) (loop (memory.fill (i32.const 0) (i32.const 1) (i32.const 13000000)) (br 0))",
+                        limits=limits)).kind is StopKind.TIME
 
 
 def test_endless_recursion_ends_in_the_stack_limit() -> None:
@@ -83,7 +84,8 @@ def test_a_result_without_end_is_cut() -> None:
 
 
 @pytest.mark.parametrize(("body", "kind"), [
-    ("unreachable", StopKind.TRAP), ("(drop (i32.load (i32.const -4)))", StopKind.BAD_ACCESS), ("(drop (i64.div_s (i64.const 1) (i64.const 0)))", StopKind.NO_ROWS),
+    ("unreachable", StopKind.TRAP), ("(drop (i32.load (i32.const -4)))", StopKind.BAD_ACCESS),
+    ("(drop (i64.div_s (i64.const 1) (i64.const 0)))", StopKind.NO_ROWS),
     ("(drop (i64.div_s (i64.const 0x8000000000000000) (i64.const -1)))", StopKind.OVERFLOW), ("(drop (i64.trunc_f64_s (f64.const nan)))", StopKind.NOT_FINITE)])
 def test_traps_have_names(body: str, kind: StopKind) -> None:
     assert stop(program(body)).kind is kind
@@ -129,7 +131,9 @@ def test_what_is_no_module_is_one_line(wasm: bytes) -> None:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ['(module (func (export "run")))', '(module (memory (export "memory") 1))', '(module (memory (export "memory") 1) (func (export "run") (param i32)))',
+@pytest.mark.parametrize("text",
+                         ['(module (func (export "run")))', '(module (memory (export "memory") 1))',
+                          '(module (memory (export "memory") 1) (func (export "run") (param i32)))',
                                   '(module (func (export "memory")) (memory (export "run") 1))'])
 def test_a_module_without_memory_and_run_does_not_load(text: str) -> None:
     with pytest.raises(SynthesisError, match="export"):
@@ -145,7 +149,9 @@ def test_capabilities_by_prefix() -> None:
 
 # --- what crosses the border ----------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("body", ["(call $write (i32.const 65530) (i32.const 8))", "(call $write (i32.const -8) (i32.const 16))", "(call $write (i32.const 8) (i32.const -1))"])
+@pytest.mark.parametrize("body",
+                         ["(call $write (i32.const 65530) (i32.const 8))", "(call $write (i32.const -8) (i32.const 16))",
+                          "(call $write (i32.const 8) (i32.const -1))"])
 def test_results_outside_the_memory(body: str) -> None:
     assert stop(program(body, limits=Limits())).kind in (StopKind.BAD_ACCESS, StopKind.MEMORY)
 
