@@ -14,6 +14,22 @@ from dataclasses import dataclass
 from devices.core.declare import RC, RSVD, RW, TODO, W1C, WO, Layout, Place, Register, RegisterError, places
 
 HOOKS = ("on_", "read_", "peek_")
+HEAD = """\
+def bind(chip, state, log, touched):
+    note, unmodelled, name = log.note, log.unmodelled, chip.name
+    def unreadable(title, answer):
+        def read():
+            note(name, title, 'read, nothing to be read there')
+            return answer
+        def peek():
+            return answer
+        return read, peek
+    def unwritable(title):
+        def write(value):
+            note(name, title, 'written, read-only', value=value)
+        def merge(value, bits):
+            note(name, title, 'written, read-only', value=value & bits)
+        return write, merge"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +75,15 @@ class Compiler:
         table: list[str] = []
         for layout in layouts:
             for register in layout.registers:
-                if register.name in done:
-                    raise RegisterError(f"{chip.__name__} has two registers {register.name}")
-                done.add(register.name)
+                titles = {register.name} | {register.title(index) for index in range(register.count)}
+                if titles & done:
+                    raise RegisterError(f"{chip.__name__} has two registers {min(titles & done)}")
+                done |= titles
                 self._check_register(register)
-                for index in range(register.count):
-                    self._register(register, index)
+                self._register(register)
             table += [self._place(layout, place) for place in places(layout)]
         bound = [f"    {name} = {expression}" for name, expression in sorted(self._bound.items())]
-        head = ["def bind(chip, state, log, touched):", "    note, unmodelled, name = log.note, log.unmodelled, chip.name"]
-        self.source = "\n".join([*head, *bound, *self._lines, "    return {", *(f"        {line}" for line in table), "    }", ""])
+        self.source = "\n".join([HEAD, *bound, *self._lines, "    return {", *(f"        {line}" for line in table), "    }", ""])
 
     def compile(self) -> Callable[..., dict[tuple[str, int], tuple[Callable[..., int], ...]]]:
         """The `bind` function. Its source is shown in tracebacks."""
@@ -123,53 +138,58 @@ class Compiler:
         return len(inspect.signature(getattr(self._chip, name)).parameters) - 1
 
     # --- one register --------------------------------------------------------------------------------------------------------------
-    def _register(self, register: Register, index: int) -> None:
-        tag = register.title(index)
-        slot = f"state.{register.name.lower()}" + (f"[{index}]" if register.array else "")
-        self._reading(register, index, tag, slot)
-        if register.writable:
-            self._writing(register, index, tag, slot)
+    def _register(self, register: Register) -> None:
+        """Its functions; for an array one function that makes those of each element, because there may be hundreds."""
+        name = register.name
+        made = [f"{how}_of_{name}" for how in ("raw", "peek", "read", *(("write", "merge") if register.writable else ()))]
+        body = [*self._reading(register), *(self._writing(register) if register.writable else ())]
+        if not register.array:
+            self._emit(*body)
+            return
+        self._emit(f"def element_of_{name}(index, title):", *(f"    {line}" for line in body), f"    return {', '.join(made)}")
+        for index in range(register.count):
+            self._emit(f"{', '.join(f'{function}{index}' for function in made)} = element_of_{name}({index}, {register.title(index)!r})")
 
-    def _reading(self, register: Register, index: int, tag: str, slot: str) -> None:
-        call = f"({index})" if register.array else "()"
+    def _slot(self, register: Register) -> str:
+        return f"state.{register.name.lower()}" + ("[index]" if register.array else "")
+
+    def _reading(self, register: Register) -> list[str]:
+        name, call, slot = register.name, "(index)" if register.array else "()", self._slot(register)
         stored = self._keeps(register)
         raw = slot if stored else f"{register.reset:#x}"
         if self._has("peek_", register):
             raw = self._hook("peek_", register) + call
         value = self._hook("read_", register) + call if self._has("read_", register) else raw
-        self._emit(f"def raw_{tag}():", f"    return {raw}")
+        lines = [f"def raw_of_{name}():", f"    return {raw}"]
         hidden = register.mask(WO)
         shown = f" & {register.bits & ~hidden:#x}" if hidden else ""
-        if hidden:
-            self._emit(f"def peek_of_{tag}():", f"    return {raw}{shown}")
-        else:
-            self._emit(f"peek_of_{tag} = raw_{tag}")
+        lines += [f"def peek_of_{name}():", f"    return {raw}{shown}"] if hidden else [f"peek_of_{name} = raw_of_{name}"]
         clears = register.mask(RC) if stored else 0
         if clears:
-            self._emit(f"def read_of_{tag}():", f"    value = {value}{shown}", f"    {slot} &= {~clears}", "    return value")
-        elif value.endswith("()") and not shown:
-            self._emit(f"read_of_{tag} = {value[:-2]}")
-        else:
-            self._emit(f"def read_of_{tag}():", f"    return {value}{shown}")
+            return [*lines, f"def read_of_{name}():", f"    value = {value}{shown}", f"    {slot} &= {~clears}", "    return value"]
+        if value.endswith("()") and not shown:
+            return [*lines, f"read_of_{name} = {value[:-2]}"]
+        return [*lines, f"def read_of_{name}():", f"    return {value}{shown}"]
 
-    def _writing(self, register: Register, index: int, tag: str, slot: str) -> None:
-        bits, reset = register.bits, register.reset
+    def _writing(self, register: Register) -> list[str]:
+        name, slot, bits, reset = register.name, self._slot(register), register.bits, register.reset
+        title = "title" if register.array else repr(name)
         kept, cleared, left_out, reserved = register.mask(RW, WO, TODO), register.mask(W1C), register.mask(TODO), register.mask(RSVD)
         body: list[str] = []
         if left_out:
-            self._constants[f"fields_of_{register.name}"] = register.field_names
+            self._constants[f"fields_of_{name}"] = register.field_names
             body += [f"if (value ^ {reset:#x}) & {left_out:#x}:",
-                     f"    unmodelled(name, {tag!r}, fields_of_{register.name}((value ^ {reset:#x}) & {left_out:#x}), value)"]
+                     f"    unmodelled(name, {title}, fields_of_{name}((value ^ {reset:#x}) & {left_out:#x}), value)"]
         if reserved:
-            body += [f"if (value ^ {reset:#x}) & {reserved:#x}:", f"    note(name, {tag!r}, 'reserved bits written', value=value)"]
+            body += [f"if (value ^ {reset:#x}) & {reserved:#x}:", f"    note(name, {title}, 'reserved bits written', value=value)"]
         hook = self._hook("on_", register) if self._has("on_", register) else ""
         wants_old = bool(hook) and self._arguments(hook) - register.array == 2
-        first = f"{index}, " if register.array else ""
+        first = "index, " if register.array else ""
         if not self._keeps(register):
             if hook:
                 body.append(f"{hook}({first}value & {kept | cleared:#x}{', 0' if wants_old else ''})")
         else:
-            constant = register.mask(RSVD) | kept == bits
+            constant = reserved | kept == bits
             if constant:
                 fixed = reset & reserved
                 new = f"value & {kept:#x}" + (f" | {fixed:#x}" if fixed else "")
@@ -183,9 +203,8 @@ class Compiler:
                 body += [f"{slot} = value = {new}", f"{hook}({first}value{', old' if wants_old else ''})"]
             else:
                 body.append(f"{slot} = {new}")
-        self._emit(f"def write_of_{tag}(value):", *(f"    {line}" for line in body or ["pass"]))
-        self._emit(f"def merge_of_{tag}(value, bits):",
-                   f"    write_of_{tag}(value & bits | raw_{tag}() & ~bits & {bits & ~cleared:#x})")
+        return [f"def write_of_{name}(value):", *(f"    {line}" for line in body or ["pass"]),
+                f"def merge_of_{name}(value, bits):", f"    write_of_{name}(value & bits | raw_of_{name}() & ~bits & {bits & ~cleared:#x})"]
 
     # --- one place -----------------------------------------------------------------------------------------------------------------
     def _place(self, layout: Layout, place: Place) -> str:
@@ -193,21 +212,25 @@ class Compiler:
         tag = f"{layout.name}_{place.offset:x}"
         title, hole = place.name, int.from_bytes(bytes([layout.hole]) * place.width, "little")
         banked = any(register.when for register, _ in (*place.readers, *place.writers))
-        everything = [*place.readers, *(item for item in place.writers if item not in place.readers)]
-        self._choose(f"read_at_{tag}", "", place.readers, "read_of_", "read", f"{title!r}, 'read, nothing to be read there'", hole)
-        self._choose(f"peek_at_{tag}", "", place.readers or everything, "peek_of_", "", "", hole)
-        refused = "'written, read-only'"
-        self._choose(f"write_at_{tag}", "value", place.writers, "write_of_", "written", f"{title!r}, {refused}, value=value", None)
-        self._choose(f"merge_at_{tag}", "value, bits", place.writers, "merge_of_", "written", f"{title!r}, {refused}, value=value & bits", None)
-        return f"({layout.name!r}, {place.offset:#x}): (read_at_{tag}, peek_at_{tag}, write_at_{tag}, merge_at_{tag}, {banked}),"
+        read, peek, write, merge = (f"{how}_at_{tag}" for how in ("read", "peek", "write", "merge"))
+        if place.readers:
+            read = self._choose(read, "", place.readers, "read_of_", "read", f"{title!r}, 'read, nothing to be read there'", hole)
+            peek = self._choose(peek, "", place.readers, "peek_of_", "", "", hole)
+        else:
+            self._emit(f"{read}, {peek} = unreadable({title!r}, {hole:#x})")
+        if place.writers:
+            write = self._choose(write, "value", place.writers, "write_of_", "written", f"{title!r}, 'written, read-only', value=value", None)
+            merge = self._choose(merge, "value, bits", place.writers, "merge_of_", "written", f"{title!r}, 'written, read-only', value=value & bits", None)
+        else:
+            self._emit(f"{write}, {merge} = unwritable({title!r})")
+        return f"({layout.name!r}, {place.offset:#x}): ({read}, {peek}, {write}, {merge}, {banked}),"
 
     def _choose(self, function: str, parameters: str, candidates: list[tuple[Register, int]], prefix: str, touch: str, complaint: str,
-                answer: int | None) -> None:
-        """The function of a place: that of its one register, or a choice among several; a note where there is none."""
+                answer: int | None) -> str:
+        """The name of a place's function: that of its one register, or `function`, a choice among several with a note where none is there now."""
         if len(candidates) == 1 and not candidates[0][0].when:
             register, index = candidates[0]
-            self._emit(f"{function} = {prefix}{register.title(index)}")
-            return
+            return prefix + register.title(index)
         self._emit(f"def {function}({parameters}):")
         for register, index in candidates:
             indent = "    "
@@ -219,10 +242,11 @@ class Compiler:
                 self._emit(f"{indent}touched.add(({register.title(index)!r}, {touch!r}))")
             self._emit(f"{indent}return {prefix}{register.title(index)}({parameters})")
             if not register.when:
-                return
+                return function
         if complaint:
             self._emit(f"    note(name, {complaint})")
         self._emit(f"    return {answer}")
+        return function
 
     def _emit(self, *lines: str) -> None:
         self._lines += [f"    {line}" for line in lines]
