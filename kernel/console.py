@@ -118,7 +118,7 @@ class Console:
             EOFError: Ctrl-D on an empty line.
         """
         assert not self._editing, "two prompts at once"
-        if not self._knows_terminal:
+        if not self._typed or not self._knows_terminal:     # who types ahead shall not wait
             await self._ask_terminal()
         if self._editor is None:
             self._editor = self._make_editor()
@@ -158,10 +158,10 @@ class Console:
             self.on_interrupt()
 
     async def _ask_terminal(self) -> None:
-        """Ask once for its size and whether it reports its cursor; what does not answer in time is as it was configured."""
-        self._knows_terminal = True
-        if self.terminal == PLAIN:
+        """Ask whether it reports its cursor, and its size, which may have changed since the last prompt. Who does not answer once is not asked again."""
+        if self.terminal == PLAIN or (self._knows_terminal and not self.answers_cursor):
             return
+        self._knows_terminal, self.answers_cursor = True, False
         self._asked = self._loop.create_future()
         self.write_raw(ASK_CURSOR if self._knows_size else ASK_SIZE)
         try:
@@ -170,7 +170,7 @@ class Console:
         except TimeoutError:
             pass
         finally:
-            self._asked = None
+            self._asked, self._knows_size = None, False
 
     def _look_for_answer(self, asked: asyncio.Future[None]) -> None:
         cursor = CURSOR_REPORT.search(self._typed)

@@ -42,7 +42,7 @@ from kernel.errors import AcpiError, ArchiveError, BadMemory, KernelError
 from kernel.gate import IDLE, Answer, CpuArea, Gate, Reason
 from kernel.hardware import PAGE_SIZE, Hardware, PhysicalMemory
 from kernel.interrupts import TIMER_VECTOR, Interrupts
-from kernel.log import Level, Log
+from kernel.log import Level, Log, counted
 from kernel.loop import KernelLoop
 from kernel.memory.address_space import nucleus_tables
 from kernel.memory.frames import FrameAllocator
@@ -131,7 +131,8 @@ class Kernel:
             self.uart.start()
         else:
             self.log.warning("uart", f"no 16550A answers at {COM1:#x}: there is no console")
-        self.log.info("kernel", f"{NAME}: {record.cpu_count} CPUs, TSC at {record.tsc_hz / 1e6:.0f} MHz, loaded by {record.bootloader or 'nobody it knows'}")
+        loader = record.bootloader or "nobody it knows"
+        self.log.info("kernel", f"{NAME}: {counted(record.cpu_count, 'CPU')}, TSC at {record.tsc_hz / 1e6:.0f} MHz, loaded by {loader}")
 
     def _start_memory(self, record: BootRecord, area: CpuArea) -> FrameAllocator:
         if area.address != record.cpu_areas:
@@ -141,7 +142,7 @@ class Kernel:
         used += [(module.base, module.size) for module in record.modules]
         frames = FrameAllocator(record.memory_map, used)
         figures = frames.statistics()
-        self.log.info("memory", f"{figures.total // MIB} MiB to give in {len(frames.regions)} ranges, {figures.free // MIB} MiB free")
+        self.log.info("memory", f"{figures.total // MIB} MiB to give in {counted(len(frames.regions), 'range')}, {figures.free // MIB} MiB free")
         return frames
 
     def _read_acpi(self, record: BootRecord) -> tuple[Fadt | None, Madt, tuple[int, int] | None]:
@@ -176,7 +177,7 @@ class Kernel:
             self.log.error("interrupts", str(error))
         else:
             self.uart.enable_interrupts()
-            self.log.info("interrupts", f"8259 masked, {len(madt.io_apics)} I/O APIC, com1 on vector {vector:#x}")
+            self.log.info("interrupts", f"8259 masked, {counted(len(madt.io_apics), 'I/O APIC')}, com1 on vector {vector:#x}")
         return interrupts
 
     def _start_tasks(self, record: BootRecord, frames: FrameAllocator, interrupts: Interrupts, power: Power) -> System:
@@ -201,7 +202,7 @@ class Kernel:
 
     def _find_devices(self, system: System) -> None:
         system.functions.extend(Pci(self.hardware).enumerate())
-        self.log.info("pci", f"{len(system.functions)} functions: {', '.join(one.name for one in system.functions) or 'none'}")
+        self.log.info("pci", f"{counted(len(system.functions), 'function')}: {', '.join(one.name for one in system.functions) or 'none'}")
 
     async def _set_wall_clock(self, century_register: int) -> None:
         for left in reversed(range(RTC_RETRIES)):
@@ -276,7 +277,7 @@ class Kernel:
 
     def _all_online(self) -> None:
         system = self.system
-        self.log.info("kernel", f"{len(system.dispatcher.cpus)} CPUs online, {len(system.tasks.tasks)} tasks")
+        self.log.info("kernel", f"{counted(len(system.dispatcher.cpus), 'CPU')} online, {counted(len(system.tasks.tasks), 'task')}")
         self.log.mirror_from = Level.WARNING            # from now on the console belongs to people
         self._online.set()
 

@@ -97,6 +97,11 @@ class Log:
             self.warning(facility, "and so on: further mistakes are counted, not told")
 
 
+def counted(number: int, noun: str) -> str:
+    """How many of something, in words that fit: '1 CPU', '4 CPUs'."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def printable(text: str) -> str:
     """Text of a guest's that may be shown on a terminal: no control characters, and so no escape sequences."""
     return text if text.isprintable() else "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)

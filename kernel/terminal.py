@@ -138,12 +138,13 @@ class TerminalEditor:
         self._input = LineInput()
         self._output = Vt100_Output(
             cast("TextIO", LineOutput(console.write_raw)), lambda: Size(rows=console.rows, columns=console.columns),
-            term=console.terminal, enable_bell=False, enable_cpr=console.answers_cursor)
+            term=console.terminal, enable_bell=False)
         self._session: PromptSession[str] | None = None
         self._above: list[str] = []
 
     async def edit(self, message: str, completer: Complete | None, history: Sequence[str]) -> str:
         """The finished line. Raises: KeyboardInterrupt, EOFError."""
+        self._output.enable_cpr = self._console.answers_cursor
         session: PromptSession[str] = PromptSession(
             message, input=self._input, output=self._output, history=InMemoryHistory(history),
             completer=None if completer is None else ShellCompleter(completer), complete_while_typing=False,

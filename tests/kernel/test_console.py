@@ -105,6 +105,18 @@ def test_a_terminal_that_does_not_answer_is_80_by_24(make_bench: MakeBench) -> N
     assert one.type("cpus\r") == ["cpus"]
 
 
+def test_a_terminal_that_changed_its_size_is_noticed_at_the_next_prompt(person: Talk) -> None:
+    person.bench.terminal_size = (70, 20)
+    person.type("cpus\r", 4)
+    console = person.bench.kernel.console
+    assert (console.columns, console.rows) == (70, 20)
+    person.bench.terminal_size = None                   # and then it goes silent: one wait, no more
+    person.type("cpus\r", 140)
+    person.new_output()
+    assert person.type("cpus\r", 4) == ["cpus"] * 3
+    assert not console.answers_cursor and "\x1b[999" not in person.new_output()
+
+
 @pytest.mark.parametrize(("cmdline", "report", "size"), [
     ("", "\x1b[0;0R", (80, 24)), ("", "\x1b[99999;99999R", (80, 24)), ("", "\x1b[1;5R", (80, 24)), ("", "\x1b[;R\x1b[40;90R", (90, 40)),
     ("columns=90 rows=40", "\x1b[3;1R", (90, 40)), ("columns=90", "\x1b[40;100R", (100, 40)), ("columns=9 rows=x", "\x1b[3;1R", (80, 24)),
