@@ -30,7 +30,7 @@ BY = "by|per|each|every|across|against"
 SHARE = "share|percentage|percent|proportion|fraction|ratio|part"
 MANY = "how-many|number-of|count|tally"
 DIFFERENT = "distinct|unique|different|separate"
-SORT = "sort|sorted|order|ordered|rank|ranked|arrange|arranged"
+SORT = "sort|sorted|order|ordered|arrange|arranged"
 DOWN = "descending|decreasing|down|downward|desc"
 UP = "ascending|increasing|up|upward|asc"
 MEAN = "average|mean|avg|typical"
@@ -164,7 +164,8 @@ OPERATORS: tuple[Operator, ...] = (
     Operator("sort-down", "the rows sorted by a column, largest first", Rank.ORDER, "table, column", "table",
              (f"{SORT} .. by COLUMN .. {DOWN}", f"{SORT} COLUMN {DOWN}", f"{SORT} {DOWN} by COLUMN", f"by COLUMN {DOWN}", f"{SORT} {DOWN}"),
              ("order down",), ("permutation", "sorted", "idempotent"), 0.5),
-    Operator("ranked", "the rows by a measure, largest first", Rank.ORDER, "table, measure", "table", ("by MEASURE",), ("order down",),
+    Operator("ranked", "the rows by a measure, largest first", Rank.ORDER, "table, measure", "table", ("by MEASURE", "rank|ranked .. by MEASURE"),
+             ("order down",),
              ("permutation", "sorted"), 0.6),
     Operator("listed", "the rows by a column that does not measure", Rank.ORDER, "table, column", "table", ("by KEY",), ("order up",),
              ("permutation", "sorted"), 1.0),

@@ -49,7 +49,7 @@ def corrections(tokens: Sequence[Token], known: Iterable[str]) -> dict[str, str]
 def _likeness(word: str, other: str) -> float:
     """For a slip of the finger, less than for the word itself; 0 for another word."""
     ratio = difflib.SequenceMatcher(None, word, other).ratio()
-    return 0.6 * ratio if ratio >= CLOSE else 0.0
+    return 0.6 * ratio if ratio >= CLOSE or sorted(word) == sorted(other) else 0.0
 
 
 def _entries(sources: Mapping[str, Source], learned: Iterable[str]) -> Iterable[tuple[str, set[str]]]:

@@ -34,7 +34,7 @@ COORDINATED = frozenset({Rank.KEEP, Rank.TAKE})
 PIPE_WORDS = frozenset("row item object record entry value it result element thing input pipe output".split())
 VERB_NEEDS: dict[str, frozenset[Rank]] = {        # what a verb that is not accounted for by an operator must come with
     "retrieve": frozenset(), "measure": frozenset({Rank.FOLD, Rank.GROUP, Rank.DERIVE}), "format": frozenset({Rank.FORMAT}), "compare": frozenset({Rank.TAKE}),
-    "select": frozenset({Rank.KEEP, Rank.TAKE, Rank.ORDER, Rank.CUT, Rank.DISTINCT}), "search": frozenset({Rank.KEEP}), "sort": frozenset({Rank.ORDER}),
+    "select": frozenset({Rank.KEEP, Rank.TAKE, Rank.ORDER, Rank.CUT, Rank.DISTINCT}), "search": frozenset({Rank.KEEP}),
     "count": frozenset(), "group": frozenset({Rank.GROUP}), "limit": frozenset({Rank.CUT})}
 
 Answer = tuple[Row, ...] | StopKind

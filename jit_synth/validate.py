@@ -42,7 +42,7 @@ def validate(plan: Plan, spans: Sequence[Span], program: Program, live: Mapping[
         Disagreement: what differs, and on which probe.
     """
     kind, source = _input(plan)
-    constants = [step.constant for step in plan.steps if isinstance(step, Keep)]
+    constants = _constants(plan)
     probes = [Probe("live", tuple(live[source]) if source else tuple(upstream)), *telling(kind, source, constants), *breaking(kind, source, constants)]
     outcomes: dict[str, str] = {}
     fuel: dict[str, int] = {}
@@ -55,7 +55,7 @@ def validate(plan: Plan, spans: Sequence[Span], program: Program, live: Mapping[
         raise Disagreement("the module does not do twice the same")
     evidence: dict[str, Any] = {"probes": outcomes, "laws": sorted(laws), "fuel": max(fuel.values())}
     if "large" in fuel:
-        evidence["rows_within_fuel"] = _reach(plan, program, kind, source, fuel["large"])
+        evidence["rows_within_fuel"] = _reach(plan, program, kind, source)
     return evidence
 
 
@@ -114,20 +114,26 @@ def _compared(plan: Plan, program: Program, probe: Probe, expected: list[Row] | 
     return ("agrees" if not isinstance(expected, StopKind) else f"stops: {expected.name}"), spent
 
 
-def _reach(plan: Plan, program: Program, kind: Type, source: str, fuel: int) -> int:
-    """About how many rows the fuel suffices for, from the growth between half of the large probe and all of it. Raises: Disagreement (too steep)."""
-    large = next(probe for probe in breaking(kind, source) if probe.name == "large")
-    half = Probe("half", large.rows[:LARGE_ROWS // 2])
-    less = _compared(plan, program, half, _interpreted(plan, (), half, set()))[1]
+def _reach(plan: Plan, program: Program, kind: Type, source: str) -> int:
+    """About how many rows the fuel suffices for, from its growth when there are twice the rows. Raises: Disagreement (too steep)."""
+    rows = next(probe for probe in breaking(kind, source, _constants(plan)) if probe.name == "large").rows
+    half = rows[:LARGE_ROWS // 2]
+    if any(isinstance(step, Keep) for step in plan.steps):
+        rows = half + half                                    # so that of twice the rows twice as many are kept
+    less, fuel = (_compared(plan, program, probe, _interpreted(plan, (), probe, set()))[1] for probe in (Probe("half", half), Probe("double", rows)))
     if not less or not fuel:
         return 0                        # it stopped: there is nothing to measure
     growth = fuel / less
     if growth > STEEPEST:
         raise Disagreement(f"twice the rows take {growth:.1f} times the fuel")
-    rows, spent = LARGE_ROWS, float(fuel)
-    while spent * max(growth, 1.01) < program.limits.fuel and rows < 1 << 24:
-        rows, spent = rows * 2, spent * max(growth, 1.01)
-    return rows
+    count, spent = LARGE_ROWS, float(fuel)
+    while spent * max(growth, 1.01) < program.limits.fuel and count < 1 << 24:
+        count, spent = count * 2, spent * max(growth, 1.01)
+    return count
+
+
+def _constants(plan: Plan) -> list[object]:
+    return [step.constant for step in plan.steps if isinstance(step, Keep)]
 
 
 def _shown(result: list[Row] | StopKind) -> str:
