@@ -245,7 +245,8 @@ class Resolver:
 
         understood = tuple(token.text for index, token in enumerate(intent.tokens) if found.understood >> index & 1)
         unknown = [token for index, token in enumerate(intent.tokens) if not found.understood >> index & 1]
-        near = nearest(unknown or intent.tokens, self.sources, self._recall())
+        known = [token for token in intent.tokens if token not in unknown]
+        near = nearest(unknown, known, self.sources, {name: words for name, (words, _, _, _) in self._recall().items()})
         if found.exhausted:
             partial = f"; the best so far is {found.candidates[0].plan}" if found.candidates else ""
             return Refusal(RefusalKind.BUDGET, f"the search ended after {found.explored - 1} partial plans without an answer{partial}", understood, near,
@@ -267,15 +268,13 @@ class Resolver:
 
     def _needed_input(self, intent: Intent, kind: Type) -> str | None:
         """What would have to be in the pipe for the words to make sense; None if nothing would help."""
-        text = Type(Shape.TEXT, (TEXT_COLUMN,))
-        if kind.shape is not Shape.TEXT and self.find(intent, text, (("some text\n",),), {}).candidates:
-            return "text"
         if kind.shape in (Shape.NOTHING, Shape.TEXT, Shape.SCALAR):
             for name, source in self.sources.items():
                 probe = telling(Type(Shape.TABLE, source.columns), name)[0]
                 if self.find(intent, Type(Shape.TABLE, source.columns), probe.rows, {}).candidates:
                     return "a value" if kind.shape is Shape.NOTHING else f"a table like {name}"
-        return None
+        text = Type(Shape.TEXT, (TEXT_COLUMN,))
+        return "text" if kind.shape is not Shape.TEXT and self.find(intent, text, (("some text\n",),), {}).candidates else None
 
     # --- installing -----------------------------------------------------------------------------------------------------------
 

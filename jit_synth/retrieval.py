@@ -12,49 +12,39 @@ from kernel.telemetry import Source
 
 NEAREST = 4
 CLOSE = 0.8                             # of difflib's ratio: a slip of the finger or two
+UNDERSTOOD = 0.3                        # how much a word counts that is no trouble
 _SPLIT = str.maketrans("-_|:,()", "       ")
 
 
-def nearest(tokens: Sequence[Token], sources: Mapping[str, Source], learned: Iterable[str]) -> tuple[str, ...]:
-    """Names of operators, sources (`cpus.load` for a column) and learned commands, best first."""
-    words = {token.word for token in tokens if token.word and token.word not in VERBS["retrieve"]}
-    if not words:
-        return ()
+def nearest(unknown: Sequence[Token], understood: Sequence[Token], sources: Mapping[str, Source], learned: Mapping[str, Iterable[str]]) -> tuple[str, ...]:
+    """Names of operators, sources (`cpus.load` for a column) and learned commands, best first; what is like the unknown words counts most.
+
+    `learned` has the words of each learned command.
+    """
+    weights = {token.word: UNDERSTOOD for token in understood} | {token.word: 1.0 for token in unknown}
+    weights = {word: weight for word, weight in weights.items() if word and word not in VERBS["retrieve"]}
     scores: dict[str, float] = {}
     for name, text in _entries(sources, learned):
         said = text - STOP_WORDS
         score = 0.0
-        for word in words:
-            if word in said:
-                score += 1.0
-            elif len(word) > 3:
-                score += max((_likeness(word, other) for other in said if abs(len(other) - len(word)) < 3), default=0.0)
+        for word, weight in weights.items():
+            score += weight * (1.0 if word in said else max((_likeness(word, other) for other in said), default=0.0))
         if score:
-            scores[name] = score / (1 + 0.05 * len(said))
+            scores[name] = score / (1.0 if name in sources or name in learned else 1.1 + 0.05 * len(said))
     return tuple(sorted(scores, key=lambda name: (-scores[name], name))[:NEAREST])
-
-
-def corrections(tokens: Sequence[Token], known: Iterable[str]) -> dict[str, str]:
-    """For words that nothing knows: the known word that was probably meant."""
-    vocabulary = sorted(set(known))
-    found = {}
-    for token in tokens:
-        if len(token.word) > 3 and token.word not in vocabulary:
-            close = difflib.get_close_matches(token.word, vocabulary, 1, CLOSE)
-            if close:
-                found[token.text] = close[0]
-    return found
 
 
 def _likeness(word: str, other: str) -> float:
     """For a slip of the finger, less than for the word itself; 0 for another word."""
+    if len(word) < 4 or abs(len(other) - len(word)) > 2:
+        return 0.0
     ratio = difflib.SequenceMatcher(None, word, other).ratio()
     return 0.6 * ratio if ratio >= CLOSE or sorted(word) == sorted(other) else 0.0
 
 
-def _entries(sources: Mapping[str, Source], learned: Iterable[str]) -> Iterable[tuple[str, set[str]]]:
-    for name in learned:
-        yield name, {singular(word.lower())[0] for word in name.translate(_SPLIT).split()}
+def _entries(sources: Mapping[str, Source], learned: Mapping[str, Iterable[str]]) -> Iterable[tuple[str, set[str]]]:
+    for name, words in learned.items():
+        yield name, set(words)
     for name, source in sources.items():
         yield name, {name, *source_words(name)}
         for column in source.columns:
