@@ -329,7 +329,12 @@ class Kernel:
         if self._bug is not None:
             bug, self._bug = self._bug, None
             raise bug
+        if not self.loop.has_work:
+            return
+        begun = self.clock.now()
         self.loop.step()
+        if self._system is not None:
+            self._system.dispatcher.served += self.clock.now() - begun
 
     def spawn(self, coroutine: Coroutine[Any, Any, Result], name: str | None = None) -> asyncio.Task[Result]:
         """Run a coroutine as a service on the kernel's loop; the task tells how it ended."""

@@ -46,12 +46,17 @@ class KernelLoop(asyncio.BaseEventLoop):
     def step(self) -> None:
         """Run what is ready and what became due. Costs well below a microsecond when there is nothing."""
         for _ in range(MAX_PASSES):
-            if not self._ready and not (self._scheduled and self._scheduled[0].when() * NS < self._reached() + 1):   # 1 ns for rounding
+            if not self.has_work:
                 return
             self.stop()                         # documented: with stop() called first, run_forever() makes one pass
             self.run_forever()
         if self._ready:
             self._wake()                        # go on after the next slice, without an idle wait before it
+
+    @property
+    def has_work(self) -> bool:
+        """Whether a step would run anything."""
+        return bool(self._ready or (self._scheduled and self._scheduled[0].when() * NS < self._reached() + 1))      # 1 ns for rounding
 
     @property
     def next_deadline(self) -> int | None:

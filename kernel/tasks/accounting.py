@@ -3,7 +3,7 @@
 Between `tsc_enter` and `tsc_resume` of one call the CPU was in the kernel; between that `tsc_resume` and the next `tsc_enter` it ran what was
 resumed. The three therefore add up to the time since the CPU came online, exactly. A virtual CPU may lose its turn on the way out of the gate, and
 far more often there than anywhere else: a stop that was asked for during the call takes effect behind it. That wait is not the kernel's time, so the
-kernel says when it was done (`leave`).
+kernel says when it was done (`leave`). While the kernel's services run, no CPU does: for one with a task that is the kernel's time, too.
 """
 
 from __future__ import annotations
@@ -35,9 +35,10 @@ class CpuTimes:
     exceptions: int = 0
     implausible: int = 0
     left_at: int | None = None
+    served_at: int = 0
 
-    def enter(self, area: CpuArea, resumed: Task | None) -> None:
-        """Account for the time since the last call, in which `resumed` ran (None = idle)."""
+    def enter(self, area: CpuArea, resumed: Task | None, served: int = 0) -> None:
+        """Account for the time since the last call, in which `resumed` ran (None = idle); `served` ns in all have gone to the kernel's services."""
         resumed_at, now = area.tsc_resume, area.tsc_enter
         if self.left_at is not None:
             resumed_at = min(resumed_at, self.left_at)
@@ -51,12 +52,15 @@ class CpuTimes:
         if resumed is None:
             self.idle += ran
         else:
-            self.user += ran
-            resumed.user_ns += ran * NS // self.tsc_hz
+            away = min(ran, max(0, served - self.served_at) * self.tsc_hz // NS)
+            self.system += away
+            self.user += ran - away
+            resumed.user_ns += (ran - away) * NS // self.tsc_hz
         self.entered_at = now
 
-    def leave(self, lag: int | None) -> None:
+    def leave(self, lag: int | None, served: int = 0) -> None:
         """The call has been answered, `lag` ns after it came; None = nobody knows."""
+        self.served_at = served
         self.left_at = None if lag is None else self.entered_at + (lag + WAY_OUT) * self.tsc_hz // NS
 
     @property

@@ -36,6 +36,7 @@ class Dispatcher:
         self.memory, self.clock, self.scheduler, self.tasks = memory, clock, scheduler, tasks
         self.syscalls, self.interrupts, self.panic = syscalls, interrupts, panic
         self.cpus: dict[int, CpuTimes] = {}
+        self.served = 0                                 # ns that went to the kernel's services
         self.resumed: dict[int, Task | None] = {}       # what each CPU was told to run at its last call
 
     def add_cpu(self, area: CpuArea, tsc_hz: int) -> None:
@@ -91,7 +92,7 @@ class Dispatcher:
         """What `cpu` runs now: its current task goes on, or the scheduler chooses."""
         task = self.scheduler.queues[cpu].current or self.scheduler.next(cpu)
         self.resumed[cpu] = task
-        self.cpus[cpu].leave(self.clock.lag())
+        self.cpus[cpu].leave(self.clock.lag(), self.served)
         if task is None:
             return IDLE
         stale = task.seen.get(cpu) != task.space.generation
@@ -103,7 +104,7 @@ class Dispatcher:
         if times is None:
             raise KernelError(f"cpu {area.cpu} never said that it is online")
         self.clock.at_gate(area.tsc_enter, resynchronize=area.vector == TIMER_VECTOR)
-        times.enter(area, self.resumed[area.cpu])
+        times.enter(area, self.resumed[area.cpu], self.served)
         self.tasks.reap(area.cpu, area.cr3)
         return times
 

@@ -51,6 +51,19 @@ def test_the_three_add_up_whatever_the_guest_says(calls: list[tuple[int, int, bo
         assert 0 <= times.load <= 1
 
 
+def test_the_kernels_services_take_time_from_tasks_and_not_from_idle_cpus() -> None:
+    times, ran = CpuTimes(0, 0, 10**9, 0, 0), task()
+    times.leave(0, 1000)
+    times.enter(area(1_000_000, 0), ran, 401_000)
+    assert (times.system, times.user, ran.user_ns) == (400_000, 600_000, 600_000)
+    times.leave(0, 401_000)
+    times.enter(area(2_000_000, 1_000_000), None, 901_000)
+    assert (times.system, times.idle) == (400_000, 1_000_000)
+    times.leave(0, 901_000)
+    times.enter(area(2_100_000, 2_000_000), ran, 9_901_000)     # more than it can have been
+    assert (times.system, times.user) == (500_000, 600_000)
+
+
 def test_one_garbled_reading_costs_one_stretch() -> None:
     times = CpuTimes(0, 0, HZ, 0, 0)
     times.enter(area((1 << 64) - 1, 3), None)
