@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from devices.core.irq import IrqLine
 from devices.core.log import AccessLog
@@ -135,6 +136,11 @@ class Pic8259(Chip[State]):
         for level, line in enumerate(self.lines):
             line.level = bool(self.state.lines >> level & 1)
         self._changed()
+
+    def save(self) -> dict[str, Any]:
+        """All state, after what the processor has taken is accounted for."""
+        self._settle()
+        return super().save()
 
     # --- requests ----------------------------------------------------------------------------------------------------------------
     def _line(self, level: int, high: bool) -> None:

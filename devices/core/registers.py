@@ -33,14 +33,15 @@ from __future__ import annotations
 import dataclasses
 import typing
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from devices.core import state as plain
+from devices.core import views
 from devices.core.declare import RC, RO, RSVD, RW, TODO, W1C, WO, Access, Field, Layout, Partial, Register, RegisterError, places
 from devices.core.dispatch import Compiler, Entry
 from devices.core.log import AccessLog
 from devices.core.state import StateError
+from devices.core.views import Coverage, RegisterView, Touch
 
 __all__ = ["RC", "RO", "RSVD", "RW", "TODO", "W1C", "WO", "Access", "Block", "Chip", "Coverage", "Field", "Layout", "Partial", "Register", "RegisterError",
            "RegisterView", "StateError", "Touch"]
@@ -49,41 +50,7 @@ KEPT_WIDTHS = 8                            # accesses of more bytes are answered
 KEPT_PLACES = 4096                         # accesses kept a block and direction
 
 
-class Touch(NamedTuple):
-    """One access, as traces see it. Values are little endian numbers of `size` bytes."""
-
-    device: str
-    block: str
-    registers: str
-    offset: int
-    size: int
-    write: bool
-    value: int
-
-
 Trace = Callable[[Touch], None]
-
-
-@dataclass(frozen=True)
-class RegisterView:
-    """One register as a debugger shows it."""
-
-    block: str
-    name: str
-    offset: int
-    width: int
-    value: int
-    fields: dict[str, str]
-    doc: str
-
-
-@dataclass(frozen=True)
-class Coverage:
-    """Which registers a guest has touched since the chip was made: names, arrays with their index."""
-
-    read: frozenset[str]
-    written: frozenset[str]
-    untouched: frozenset[str]
 
 
 class Block:
@@ -366,27 +333,13 @@ class Chip(Generic[S]):
             block.forget()
 
     def describe(self) -> list[RegisterView]:
-        """Every register with its present value and fields decoded, without side effects; a bank that is not selected now shows what would be read."""
-        views = []
-        for block in self.blocks.values():
-            for register in block.layout.registers:
-                for index in range(register.count):
-                    offset = register.offset + index * register.stride
-                    value = self._look(block, register, index)
-                    views.append(RegisterView(block.name, register.title(index), offset, register.width, value, register.decode(value), register.doc))
-        return views
+        """Every register with its present value and fields decoded, without side effects, whichever bank is selected."""
+        return views.describe(self)
 
     def coverage(self) -> Coverage:
         """Which registers have been touched since the chip was made."""
-        names = {register.title(index) for layout in self.BLOCKS for register in layout.registers for index in range(register.count)}
-        read = frozenset(name for name, how in self._touched if how == "read")
-        written = frozenset(name for name, how in self._touched if how == "written")
-        return Coverage(read, written, frozenset(names - read - written))
+        return views.coverage(self, self._touched)
 
-    def _look(self, block: Block, register: Register, index: int) -> int:
-        """A register's value, whichever bank is selected."""
-        peek = getattr(self, f"peek_{register.name}", None)
-        if peek is not None:
-            return int(peek(index) if register.array else peek())
-        kept = getattr(self.state, register.name.lower(), register.reset)
-        return int(kept[index] if isinstance(kept, list) else kept)
+    def explain(self, touch: Touch) -> str:
+        """An access of a trace as one line for people."""
+        return views.explain(self, touch)

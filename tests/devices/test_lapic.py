@@ -351,6 +351,13 @@ def test_contract_taken_by_the_processor_before_the_8259a_changed(bench: Bench) 
     assert bench.pic.master.state.in_service == 2
 
 
+def test_a_snapshot_of_the_8259a_knows_what_the_processor_has_taken(bench: Bench) -> None:
+    bench.write(LINT0, 0x700)
+    wire_pic(bench)
+    bench.cpus[0].take()
+    assert bench.pic.master.save()["in_service"] == 2
+
+
 def test_10_1_virtual_wire_as_firmware_leaves_it() -> None:
     bench = Bench(enabled=False)
     wire_pic(bench)

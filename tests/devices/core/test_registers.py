@@ -26,6 +26,7 @@ from devices.core.registers import (
     StateError,
     Touch,
 )
+from devices.core.views import reference
 
 
 class Speed(enum.IntEnum):
@@ -223,6 +224,25 @@ def test_traces_see_every_access_and_cost_nothing_when_gone(chip: Sample) -> Non
     chip.trace = None
     lanes.read(8, 1)
     assert seen == [Touch("sample", "lanes", "LANE0", 8, 1, False, 7), Touch("sample", "lanes", "LANE0 LANE1", 8, 2, True, 0x102)]
+
+
+def test_an_access_of_a_trace_as_a_line_for_people(chip: Sample) -> None:
+    seen: list[Touch] = []
+    chip.trace = seen.append
+    chip.blocks["lanes"].write(0, 4, 0x103)
+    chip.blocks["lanes"].read(0x0C, 1)
+    chip.blocks["lanes"].read(0x08, 2)
+    assert [chip.explain(touch) for touch in seen] == [
+        "sample: CONTROL <- 0x103 (RUN 1, SPEED FAST, LATER 0x0, READY 1, GO 0)",
+        "sample: LATCH/RECEIVE/TRANSMIT -> 0x0",
+        "sample: LANE0 LANE1 -> 0x707"]
+
+
+def test_the_declaration_as_documentation() -> None:
+    text = reference(Sample)
+    assert "| 0x4 | 2 | STATUS | write 1 to clear | 0x0 |  |" in text
+    assert "| 0x8 | 1 | LANE0..3, every 0x1 | read, write | 0x7 |  |" in text
+    assert "| | 4:3 | LATER | not modelled | 0x0 |  |" in text and "LATCH (while banked)" in text
 
 
 def test_snapshot_round_trip_and_reset(chip: Sample) -> None:
