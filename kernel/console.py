@@ -22,6 +22,7 @@ ASK_CURSOR = "\x1b[6n"              # ECMA-48 device status report: every vt100 
 ASK_SIZE = f"\x1b7\x1b[{MAX_CELLS - 1};{MAX_CELLS - 1}H{ASK_CURSOR}\x1b8"     # which in the far corner is the size; there are terminals that swap CSI 18 t
 CURSOR_REPORT = re.compile(rb"\x1b\[(\d{1,5});(\d{1,5})R")
 PLAIN = "plain"
+NO_TERMINAL = {PLAIN, "dumb", "unknown"}        # of terminfo's names those that promise nothing
 
 
 class Completion(Protocol):
@@ -92,6 +93,8 @@ class Console:
     def configure(self, options: dict[str, str]) -> None:
         """Take `terminal=`, `columns=` and `rows=` from the kernel's command line; sizes out of bounds are ignored."""
         self.terminal = options.get("terminal") or self.terminal
+        if self.terminal in NO_TERMINAL:
+            self.terminal = PLAIN
         self._set_size(number(options.get("columns", "")), number(options.get("rows", "")))
         self._knows_size = "columns" in options and "rows" in options
 

@@ -263,6 +263,15 @@ def test_a_pipe_gets_lines_without_escape_sequences(pipe: Talk) -> None:
     assert pipe.bench.screen == "folk> cpus\r\nfolk> memory |> first 2\r\nfolk> \r\n"
 
 
+@pytest.mark.parametrize(("name", "colour"), [("dumb", False), ("unknown", False), ("plain", False), ("", True), ("linux", True), ("xterm-256color", True)])
+def test_what_is_a_terminal(make_bench: MakeBench, name: str, colour: bool) -> None:
+    bench = make_bench(Layout(cmdline=f"quiet terminal={name}", archive=program_archive()))
+    one = talk(bench, (80, 24) if colour else None)
+    assert bench.kernel.console.colour is colour
+    assert one.type("cpus\r") == ["cpus"]
+    assert ("\x1b" in bench.screen) is colour
+
+
 def test_a_pipe_that_says_everything_at_once_before_the_first_prompt(make_bench: MakeBench) -> None:
     bench = make_bench(Layout(cmdline="terminal=plain quiet", archive=program_archive()))
     bench.nucleus.boot()
