@@ -170,6 +170,8 @@ class _Function:
             case ast.While(test=test, body=body):
                 self.loop(test, body)
             case ast.Return(value=value):
+                if (value is None) != (not self.signature[1]):
+                    raise CompileError(f"{self.node.name} returns a value, or none, against its annotation")
                 if value is not None:
                     self.expression(value, self.signature[1])
                 if node is not self.node.body[-1]:
