@@ -13,6 +13,7 @@ from typing import Protocol
 
 from kernel.drivers.uart16550 import Uart16550
 from kernel.line_editor import CTRL_C, LineEditor
+from kernel.log import Log
 
 DEFAULT_COLUMNS, DEFAULT_ROWS = 80, 24
 MIN_COLUMNS, MIN_ROWS, MAX_CELLS = 20, 2, 1000
@@ -70,13 +71,13 @@ class Console:
         lost: typed bytes that found MAX_TYPED_AHEAD others waiting.
     """
 
-    def __init__(self, uart: Uart16550, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, uart: Uart16550, loop: asyncio.AbstractEventLoop, log: Log) -> None:
         self.columns, self.rows = DEFAULT_COLUMNS, DEFAULT_ROWS
         self.terminal = "vt100"
         self.on_interrupt: Callable[[], object] | None = None
         self.lost = 0
         self.answers_cursor = False             # the terminal reports its cursor's position when asked
-        self._uart, self._loop = uart, loop
+        self._uart, self._loop, self._log = uart, loop, log
         self._typed = bytearray()
         self._delivery: asyncio.Handle | None = None
         self._editor: Editor | None = None
@@ -141,7 +142,9 @@ class Console:
     def received(self, data: bytes) -> None:
         """Bytes from the line, in its interrupt: kept, and delivered when the loop runs."""
         room = MAX_TYPED_AHEAD - len(self._typed)
-        self.lost += max(0, len(data) - room)
+        if len(data) > room:
+            self.lost += len(data) - room
+            self._log.once("console", "more was typed than anybody reads: some of it is lost")
         self._typed += data[:room]
         self._deliver_soon()
 

@@ -87,7 +87,7 @@ class Kernel:
         self.loop = KernelLoop(self.clock.now, lambda: self.clock.reached, hardware.wake)
         self.loop.set_exception_handler(self._on_loop_exception)
         self.uart = Uart16550(hardware, COM1, self.log)
-        self.console = Console(self.uart, self.loop)
+        self.console = Console(self.uart, self.loop, self.log)
         self.telemetry = Telemetry()
         self.options: dict[str, str] = {}
         self.panicked: str | None = None

@@ -230,6 +230,7 @@ def test_typing_is_bounded(person: Talk) -> None:
     person.type("work\r")
     person.bench.kernel.console.received(b"x" * (MAX_TYPED_AHEAD + 100))
     assert person.bench.kernel.console.lost == 100
+    assert "some of it is lost" in person.bench.messages()[-1]
 
 
 def test_noise_does_not_end_the_conversation(person: Talk) -> None:
