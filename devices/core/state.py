@@ -12,6 +12,9 @@ import types
 import typing
 from typing import Any
 
+PLAIN = (bool, int, str, bytes)
+_known: dict[Any, dict[str, Any]] = {}      # the types of the fields of dataclasses
+
 
 class StateError(Exception):
     """A snapshot does not fit the chip; says which value and why, in one line."""
@@ -46,17 +49,26 @@ def replace(into: Any, other: Any) -> None:
 def _dataclass(kind: type[Any], saved: object, fresh: Any, name: str) -> Any:
     if not isinstance(saved, dict):
         raise StateError(f"{name}: {type(saved).__name__} instead of the values of {kind.__name__}")
-    hints = typing.get_type_hints(kind)
-    names = [item.name for item in dataclasses.fields(kind)]
-    for missing in (key for key in names if key not in saved):
+    hints = _hints(kind)
+    for missing in (key for key in hints if key not in saved):
         raise StateError(f"{name}.{missing} is missing")
-    for unknown in (key for key in saved if key not in names):
+    for unknown in (key for key in saved if key not in hints):
         raise StateError(f"{name}.{unknown} is unknown")
-    values = {key: _value(hints[key], saved[key], getattr(fresh, key, None), f"{name}.{key}") for key in names}
+    values = {key: saved[key] if hint in PLAIN and type(saved[key]) is hint else _value(hint, saved[key], getattr(fresh, key, None), f"{name}.{key}")
+              for key, hint in hints.items()}
     rebuilt = object.__new__(kind)
     for key, value in values.items():
         object.__setattr__(rebuilt, key, value)
     return rebuilt
+
+
+def _hints(kind: type[Any]) -> dict[str, Any]:
+    """The types of a dataclass's fields; worked out once, because machines are restored often."""
+    known = _known.get(kind)
+    if known is None:
+        hints = typing.get_type_hints(kind)
+        known = _known[kind] = {item.name: hints[item.name] for item in dataclasses.fields(kind)}
+    return known
 
 
 def _value(hint: Any, saved: object, fresh: Any, name: str) -> Any:
@@ -72,6 +84,8 @@ def _value(hint: Any, saved: object, fresh: Any, name: str) -> Any:
         return _dataclass(hint, saved, fresh, name)
     elif origin is list and isinstance(saved, list | tuple):
         _length(saved, fresh, name)
+        if arguments[0] in PLAIN and all(type(item) is arguments[0] for item in saved):
+            return list(saved)
         return [_value(arguments[0], item, fresh[at] if fresh else None, f"{name}[{at}]") for at, item in enumerate(saved)]
     elif origin is tuple and isinstance(saved, list | tuple):
         if len(arguments) == 2 and arguments[1] is Ellipsis:
@@ -85,7 +99,7 @@ def _value(hint: Any, saved: object, fresh: Any, name: str) -> Any:
         return bytearray(saved)
     elif hint is type(None) and saved is None:
         return None
-    elif hint in (bool, int, str, bytes) and type(saved) is hint:
+    elif hint in PLAIN and type(saved) is hint:
         return saved
     raise StateError(f"{name}: {type(saved).__name__} instead of {getattr(hint, '__name__', hint) if origin is None else hint}")
 
