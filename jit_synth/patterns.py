@@ -143,6 +143,8 @@ def _brick(operator: Operator, match: _Match, tokens: Sequence[Token], leaf: Lea
         cost += 0.5                     # "more than 3 MiB", of what is left open
     if operator.rank is Rank.TAKE and fill.column is not None and fill.column.name == leaf.facts.counter and not tokens[match.end - 1].plural:
         cost += 1.0                     # "interrupt count" is one number, "interrupt counts" are many
+    if operator.rank is Rank.TAKE and match.end == len(tokens) and first.plural and not first.lead and first.word in ROW_WORDS - leaf.names and len(tokens) > 1:
+        cost += 1.0                     # "cpu tasks" are tasks
     if operator.rank is Rank.TAKE and _stands_before_row(tokens, match, leaf):
         cost += 0.6                     # "idle cpus" are not the cpus' idle times
     return Brick(operator, fill, match.mask, cost, match.mentions)

@@ -171,7 +171,7 @@ class Resolver:
         leaves = []
         for name, source in self.sources.items():
             steps: tuple[Step, ...] = (Read(name), Only()) if facts_of(name).single else (Read(name),)
-            leaves.append(Leaf(steps, _table(name, source.columns), NOTHING, name, False, live[name], ((name, source.columns),)))
+            leaves.append(Leaf(steps, _table(name, source.columns), NOTHING, name, False, live[name], ((name, source.columns),), doc=source.doc))
         return leaves
 
     def _pipe_leaves(self, kind: Type, rows: Sequence[Row]) -> list[Leaf]:
@@ -268,11 +268,16 @@ class Resolver:
 
     def _needed_input(self, intent: Intent, kind: Type) -> str | None:
         """What would have to be in the pipe for the words to make sense; None if nothing would help."""
-        if kind.shape in (Shape.NOTHING, Shape.TEXT, Shape.SCALAR):
-            for name, source in self.sources.items():
-                probe = telling(Type(Shape.TABLE, source.columns), name)[0]
-                if self.find(intent, Type(Shape.TABLE, source.columns), probe.rows, {}).candidates:
-                    return "a value" if kind.shape is Shape.NOTHING else f"a table like {name}"
+        fitting = []
+        for name, source in self.sources.items() if kind.shape in (Shape.NOTHING, Shape.TEXT, Shape.SCALAR) else ():
+            table = Type(Shape.TABLE, source.columns)
+            if self.find(intent, table, telling(table, name)[0].rows, {}).candidates:
+                fitting.append(name)
+        if kind.shape is Shape.NOTHING:
+            if fitting and len(fitting) == len(self.sources):     # what fits one source only had its chance as a leaf
+                return "a value"
+        elif fitting:
+            return f"a table like {fitting[0]}"
         text = Type(Shape.TEXT, (TEXT_COLUMN,))
         return "text" if kind.shape is not Shape.TEXT and self.find(intent, text, (("some text\n",),), {}).candidates else None
 

@@ -15,22 +15,24 @@ from itertools import pairwise
 from jit_synth.intent import Intent, Token
 from jit_synth.interpret import interpret_step
 from jit_synth.lowering import DoesNotFit, lower_brick, take_columns
-from jit_synth.operators import BY_NAME, Operator, Rank
-from jit_synth.patterns import Brick, bricks_of
+from jit_synth.operators import BY_NAME, OPERATORS, Operator, Rank
+from jit_synth.patterns import Brick, bricks_of, parse_pattern
 from jit_synth.plan import Plan, Step, step_type
 from jit_synth.refusals import CommandStopped, StopKind
 from jit_synth.senses import Leaf
 from jit_synth.values import Row, Type
-from jit_synth.vocabulary import CELL_WORDS, HAVING_WORDS, SOURCE_WORDS, VERBS, WHOLE_WORDS, forms
+from jit_synth.vocabulary import CELL_WORDS, HAVING_WORDS, SOURCE_WORDS, VERBS, WHOLE_WORDS, facts_of, forms
 
 MOST_STATES = 3000                      # partial plans looked at before the search gives up
 MARGIN = 0.35                           # two readings closer than this are equally good
 LEAF_UNSAID, SINGLE_UNSAID = 1.0, 0.5   # a source that no word names; less for the one about the whole system
-FILLER, WHOLE = 0.1, 0.1
+FILLER, WHOLE, EPITHET, FROM_DOC = 0.1, 0.1, 0.1, 0.3
 COUNTED_ROWS = 1.0                      # rows counted where the words speak of what they count
 TAKE_AGAIN = 0.5                        # a second column without "and"
 SEVERAL = frozenset({Rank.KEEP, Rank.TAKE})
 COORDINATED = frozenset({Rank.KEEP, Rank.TAKE})
+OTHER_SOURCES = SOURCE_WORDS - frozenset(facts_of("system").mass)      # "system load" speaks of all CPUs
+OPERATOR_WORDS = frozenset(word for operator in OPERATORS for pattern in operator.patterns for item in parse_pattern(pattern) for word in item.words)
 PIPE_WORDS = frozenset("row item object record entry value it result element thing input pipe output".split())
 VERB_NEEDS: dict[str, frozenset[Rank]] = {        # what a verb that is not accounted for by an operator must come with
     "retrieve": frozenset(), "measure": frozenset({Rank.FOLD, Rank.GROUP, Rank.DERIVE}), "format": frozenset({Rank.FORMAT}), "compare": frozenset({Rank.TAKE}),
@@ -121,6 +123,7 @@ class _Search:
         self.meant = 0                                        # tokens that some operator could account for
         for brick in self.bricks:
             self.meant |= brick.mask
+        self.leaf_is_named = any(self.names_leaf(token) for token in self.tokens)
         self.fillers = [self.filler_cost(index, token) for index, token in enumerate(self.tokens)]
         self.all = (1 << len(self.tokens)) - 1
         self.filled = sum(1 << index for index, cost in enumerate(self.fillers) if cost is not None)
@@ -227,7 +230,7 @@ class _Search:
         """Whether the words name something that the leaf has, though not the leaf; and no other source is named by them."""
         if any(brick.fill.held is not None and brick.fill.held.comparison == "contains" for brick in state.bricks):
             return False
-        if not self.leaf.facts.single and any(token.word in SOURCE_WORDS for token in self.tokens if token.number is None and not token.literal):
+        if not self.leaf.facts.single and any(token.word in OTHER_SOURCES for token in self.tokens if token.number is None and not token.literal):
             return False
         return any(_is_evocative(brick) for brick in state.bricks)
 
@@ -267,8 +270,12 @@ class _Search:
             return 0.0 if self.intent.verb == "retrieve" else FILLER
         if token.word == "and":
             return 0.0
-        if token.word in WHOLE_WORDS:
+        if token.word in WHOLE_WORDS and index:
             return WHOLE
+        if token.word in self.leaf.facts.epithets and self.leaf_is_named:
+            return EPITHET
+        if token.word in self.leaf.doc_words and self.leaf_is_named and not self.meant >> index & 1 and token.word not in OPERATOR_WORDS:
+            return FROM_DOC
         if index and not self.meant >> index & 1 and token.word not in CELL_WORDS and any(form in HAVING_WORDS for form in forms(token.word)):
             return FILLER
         return None

@@ -12,12 +12,14 @@ from functools import cached_property
 from jit_synth.intent import Token
 from jit_synth.plan import Step
 from jit_synth.values import Row, Type
-from jit_synth.vocabulary import COLUMN_SYNONYMS, KIND_WORDS, Facts, facts_of, forms, is_identifier, is_numeric, singular, source_words
+from jit_synth.vocabulary import (
+    CELL_SYNONYMS, COLUMN_SYNONYMS, KIND_WORDS, SOURCE_WORDS, STOP_WORDS, Facts, facts_of,
+    forms, is_identifier, is_numeric, singular, source_words)
 from kernel.telemetry import Column, Kind
 
 SYNONYM, STEM, PART, COMPOUND = 0.25, 0.15, 0.45, -0.4       # a name of several words says more than each of them alone
 COUNTED = 0.1                          # "interrupts" for the column that counts them
-EXACT_CELL, KNOWN_CELL, WORD_IN_CELL, WORD_IN_PROSE = 0.0, 0.05, 0.55, 0.8
+EXACT_CELL, KNOWN_CELL, OTHER_CELL, WORD_IN_CELL, WORD_IN_PROSE = 0.0, 0.05, 0.15, 0.55, 0.8
 LONGEST_CELL_NAME = 3                  # words of a cell that is named in full, as "host bridge"
 SHORTEST_PART = 3                      # letters of a word that may be looked for inside a cell
 FREE_TEXT = frozenset({"message", "text", "line"})      # columns that hold prose
@@ -57,6 +59,7 @@ class Leaf:
         is_pipe: it is the value in the pipe.
         rows: what is there now, to look for cells that are named.
         words: words that name it beside those of its source.
+        doc: what its source says of itself.
         parent: if it is a learned command, the SHA-256 of its module; and `cost`, what it cost to find it.
     """
 
@@ -70,6 +73,7 @@ class Leaf:
     words: frozenset[str] = frozenset()
     parent: str = ""
     cost: float = 0.0
+    doc: str = ""
 
     @cached_property
     def facts(self) -> Facts:
@@ -80,6 +84,13 @@ class Leaf:
     def names(self) -> frozenset[str]:
         """Words for it or for its rows."""
         return self.words | (source_words(self.source) if self.source else frozenset())
+
+    @cached_property
+    def doc_words(self) -> frozenset[str]:
+        """Words with which the source describes itself, and that are no column's, kind's or source's name."""
+        words = {singular(word.strip(".,:;()'").removesuffix("'s").lower())[0] for word in self.doc.split()}
+        columns = {part for column in self.type.columns for part in column.name.split("_")}
+        return frozenset(word for word in words if len(word) > 2) - columns - KIND_WORDS.keys() - SOURCE_WORDS - STOP_WORDS
 
     @cached_property
     def row_words(self) -> frozenset[str]:
@@ -145,10 +156,11 @@ class Leaf:
         token = tokens[start]
         word = token.text.lower()
         for name, known in self.facts.values:
-            if name == column.name:
+            if name == column.name and not token.literal:
                 hit = next((value for value in known if value in (word, token.word)), None)
-                if hit is not None:
-                    return [Held(column, "equal", hit, start, start + 1, KNOWN_CELL)]
+                other = CELL_SYNONYMS.get(word, "")
+                if hit is not None or other in known:
+                    return [Held(column, "equal", hit or other, start, start + 1, KNOWN_CELL if hit else OTHER_CELL)]
         if token.literal or len(word) < SHORTEST_PART or column.name in FREE_TEXT and not self._is_prose_word(index, word):
             return []
         hits = [one for one in (word, token.word) if one in self._words_inside[index]]

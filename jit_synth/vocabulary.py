@@ -23,6 +23,7 @@ class Facts:
         points: columns that look additive by their kind, but are positions in time or places in an order.
         busy, big, new: the columns that these qualities measure; "" if there is none.
         values: words that a text column can hold, even when no row holds them now.
+        epithets: adjectives that are true of all of it, and so tell nothing.
         single: the source has one row only.
     """
 
@@ -36,6 +37,7 @@ class Facts:
     big: str = ""
     new: str = ""
     values: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    epithets: tuple[str, ...] = ()
     single: bool = False
 
 
@@ -45,12 +47,12 @@ SOURCES: dict[str, Facts] = {
                   values=(("state", ("idle", "running", "online", "offline", "halted")),)),
     "tasks": Facts(row=("task", "process", "job"), identity=("id", "name"), points=("priority",), busy="time", big="memory",
                    values=(("state", ("ready", "running", "waiting", "sleeping", "exited", "killed", "blocked", "idle")),)),
-    "memory": Facts(row=("region",), mass=("memory", "ram"), identity=("base",), busy="used", big="size",
+    "memory": Facts(row=("region",), mass=("memory", "ram"), identity=("base",), busy="used", big="size", epithets=("physical", "system"),
                     values=(("kind", ("usable", "reserved", "framebuffer")),)),
     "interrupts": Facts(row=("vector",), counted=("interrupt", "irq"), counter="count", identity=("vector", "name", "cpu"), busy="count"),
-    "log": Facts(row=("message", "entry", "record"), mass=("log",), identity=("time",), points=("time",), new="time",
+    "log": Facts(row=("message", "entry", "record", "line"), mass=("log",), identity=("time",), points=("time",), new="time", epithets=("kernel", "system"),
                  values=(("level", ("debug", "info", "notice", "warning", "error", "critical")),)),
-    "devices": Facts(row=("device", "peripheral"), identity=("address",)),
+    "devices": Facts(row=("device", "peripheral"), identity=("address",), epithets=("pci", "hardware")),
 }
 NO_FACTS = Facts()
 ROW_WORDS = frozenset(word for facts in SOURCES.values() for word in facts.row)
@@ -62,7 +64,7 @@ IDENTIFIERS = frozenset({"id", "cpu", "vector", "base", "vendor", "device", "add
 
 # Other words for a column, tried where no column has the word itself.
 COLUMN_SYNONYMS: dict[str, tuple[str, ...]] = {
-    "usage": ("used",), "use": ("used",), "occupied": ("used",), "consumption": ("used",), "available": ("free",), "unused": ("free",),
+    "usage": ("used", "load"), "use": ("used",), "occupied": ("used",), "consumption": ("used",), "available": ("free",), "unused": ("free",),
     "utilization": ("load",), "utilisation": ("load",), "capacity": ("total", "size"), "identifier": ("id",), "pid": ("id",), "runtime": ("time",),
     "type": ("kind", "class"), "severity": ("level",), "subsystem": ("facility",), "processor": ("cpu",), "core": ("cpu",), "vcpu": ("cpu",),
     "process": ("task",), "irq": ("interrupt",), "ram": ("memory",), "frequency": ("rate",), "per-second": ("rate",), "condition": ("state",),
@@ -97,10 +99,15 @@ VERBS: dict[str, frozenset[str]] = {
 }
 
 # Adjectives that name a quality: (the quality, largest first).
+# Adjectives for what a cell holds, beside the cell's own word.
+CELL_SYNONYMS = {"busy": "running", "active": "running", "asleep": "sleeping", "blocked": "waiting", "dead": "exited", "available": "usable", "warn": "warning",
+                 "fault": "error", "failure": "error"}
+
 QUALITIES: dict[str, tuple[str, bool]] = {
     "busiest": ("busy", True), "hottest": ("busy", True), "idlest": ("busy", False), "quietest": ("busy", False),
     "largest": ("big", True), "biggest": ("big", True), "heaviest": ("big", True), "smallest": ("big", False), "tiniest": ("big", False),
-    "newest": ("new", True), "latest": ("new", True), "most-recent": ("new", True), "oldest": ("new", False), "earliest": ("new", False),
+    "newest": ("new", True), "latest": ("new", True), "recent": ("new", True), "longest-running": ("busy", True), "most-recent": ("new", True),
+    "oldest": ("new", False), "earliest": ("new", False),
 }
 
 NUMBER_WORDS = {word: number for number, word in enumerate(
@@ -110,7 +117,8 @@ NUMBER_WORDS["dozen"] = 12
 PHRASES: dict[tuple[str, ...], str] = {
     ("at", "least"): "at-least", ("no", "less", "than"): "at-least", ("no", "fewer", "than"): "at-least", ("at", "most"): "at-most",
     ("no", "more", "than"): "at-most", ("up", "to"): "at-most", ("how", "many"): "how-many", ("how", "much"): "how-much", ("number", "of"): "number-of",
-    ("per", "second"): "per-second", ("most", "recent"): "most-recent", ("other", "than"): "not", ("not", "equal", "to"): "not", ("equal", "to"): "equal",
+    ("per", "second"): "per-second", ("most", "recent"): "most-recent", ("longest", "running"): "longest-running", ("other", "than"): "not",
+    ("not", "equal", "to"): "not", ("equal", "to"): "equal",
     ("standard", "deviation"): "deviation", ("less", "than"): "below", ("lower", "than"): "below", ("fewer", "than"): "below", ("smaller", "than"): "below",
     ("shorter", "than"): "below", ("more", "than"): "above", ("greater", "than"): "above", ("higher", "than"): "above", ("larger", "than"): "above",
     ("bigger", "than"): "above", ("longer", "than"): "above", ("as", "well", "as"): "and",
@@ -126,7 +134,7 @@ NO_PLURAL = frozenset({"process", "class", "address", "status", "bus", "less", "
 
 
 # Words for all that there is to know of something.
-WHOLE_WORDS = frozenset("stat statistic info information detail data metric overview snapshot everything".split())
+WHOLE_WORDS = frozenset("stat statistic info information detail data metric overview snapshot everything list table report".split())
 # Words that stand between a thing and its measure, as in "the task that uses the most memory".
 HAVING_WORDS = frozenset("use consume take need hold occupy handle serve make execute receive spend cause produce own run occur happen contain get come made"
                          " held spent taken".split())

@@ -19,6 +19,9 @@ COLUMNS: dict[str, list[tuple[str, Kind]]] = {
     "log": [("time", Kind.DURATION), ("facility", Kind.TEXT), ("level", Kind.TEXT), ("message", Kind.TEXT)],
     "devices": [("address", Kind.TEXT), ("vendor", Kind.INTEGER), ("device", Kind.INTEGER), ("class", Kind.TEXT), ("name", Kind.TEXT)],
 }
+DOCS = {"system": "the whole machine in one row", "cpus": "each CPU: what it runs and how its time was spent", "tasks": "each task that lives",
+        "memory": "the physical memory map and what is used of it", "interrupts": "interrupts by vector and CPU", "log": "the kernel's log, oldest first",
+        "devices": "the PCI functions"}
 ROWS: dict[str, list[tuple[object, ...]]] = {
     "system": [(100 * S, 4, 7, 256 * MIB, 59 * MIB, 197 * MIB, 41_007, 9_640, 0.8125)],
     "cpus": [(0, "running", "alpha", 20 * S, 4 * S, 76 * S, 0.24, 11_200, 3_100),
@@ -54,7 +57,7 @@ def columns_of(name: str) -> tuple[Column, ...]:
 
 def sources() -> dict[str, LiveSource]:
     """The sources, by name; each call gives new ones."""
-    return {name: LiveSource(name, "", columns_of(name), lambda name=name: list(ROWS[name])) for name in COLUMNS}  # type: ignore[misc]
+    return {name: LiveSource(name, DOCS[name], columns_of(name), lambda name=name: list(ROWS[name])) for name in COLUMNS}  # type: ignore[misc]
 
 
 def records(name: str) -> list[dict[str, Any]]:
