@@ -75,12 +75,18 @@ class Lapic(Chip[State]):
         self._offer: int | None = None     # what the processor can take now
         bus.receivers.append(self)
         if pic is not None:
-            pic.attach(self.settle, self.update)
+            pic.attach(self.settle, self.poll)
 
     # --- life ----------------------------------------------------------------------------------------------------------------------
     def initial(self) -> State:
         """Power-up state (10.4.7.1) with this processor's id."""
         return State(id=self._apic_id << 24, turn=self._apic_id)
+
+    def reset(self) -> None:
+        """As after power-on; the wires to LINT0 and LINT1 keep their levels."""
+        pins = self.state.pins
+        super().reset()
+        self.state.pins = pins
 
     def on_reset(self) -> None:
         """Nothing is on offer any more. The processor is reset by whoever resets this."""
@@ -111,9 +117,8 @@ class Lapic(Chip[State]):
         if enabled == self.state.hardware_enabled:
             return
         self.settle()
-        pins = self.state.pins
         self.reset()
-        self.state.pins, self.state.hardware_enabled = pins, enabled
+        self.state.hardware_enabled = enabled
         self.update()
 
     def poll(self) -> None:
@@ -240,10 +245,10 @@ class Lapic(Chip[State]):
 
     def _init(self) -> None:
         """10.4.7.3: as after a reset, but for the APIC id."""
-        kept = self.state.id, self.state.pins
+        apic_id = self.state.id
         self._cpu.init()
         self.reset()
-        self.state.id, self.state.pins = kept
+        self.state.id = apic_id
 
     def no_register(self, block: str, offset: int, size: int, written: int | None) -> None:
         """10.5.3, "Illegal register address"."""

@@ -351,6 +351,20 @@ def test_contract_taken_by_the_processor_before_the_8259a_changed(bench: Bench) 
     assert bench.pic.master.state.in_service == 2
 
 
+def test_two_processors_take_one_interrupt_of_the_8259a() -> None:
+    """Both were offered it and both took it: the second gets the spurious vector, and neither loses count afterwards."""
+    bench = Bench(2)
+    for index in range(2):
+        bench.write(LINT0, 0x700, index)
+    wire_pic(bench)
+    assert [cpu.take() for cpu in bench.cpus] == [0x21, 0x21]
+    bench.apics[0].poll()
+    assert bench.pic.master.state.in_service == 2 and bench.offers() == [None, None]
+    bench.request(0x41, 1)
+    assert bench.offers() == [None, 0x41] and bench.bits(ISR, 1) == []
+    assert bench.serve(1) == 0x41 and bench.bits(IRR, 1) == bench.bits(ISR, 1) == []
+
+
 def test_a_snapshot_of_the_8259a_knows_what_the_processor_has_taken(bench: Bench) -> None:
     bench.write(LINT0, 0x700)
     wire_pic(bench)
