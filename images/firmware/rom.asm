@@ -18,7 +18,7 @@
 .include "uart.asm"
 .include "fw_cfg.asm"
 .include "memory_map.asm"
-.include "pci.asm"
+.include "f_segment.asm"
 .include "acpi.asm"
 .include "../loader/loader.asm"             ; the loader's list
 .include "../loader/files.asm"
@@ -26,4 +26,5 @@
 .include "../loader/paging.asm"
 .include "../loader/processors.asm"
 .include "../loader/limine.asm"
+.include "../loader/responses.asm"
 .include "../loader/handover.asm"

@@ -19,7 +19,8 @@ nucleus_entry:                              ; boot processor, Limine's machine s
     xor edi, edi
     call cpu_init                           ; GDT, TSS, GS, SYSCALL, FPU, LAPIC and its timer
     mov rsp, gs:[Cpu.stack_top]             ; the loader's stack is given up
-    call record_build
+    call paging_report
+    call record_build                       ; what the kernel will be told
     jmp gate_hello                          ; finds the kernel or not; never returns
 
 ; Every other processor, by its MpInfo's goto_address. RDI: the MpInfo.
@@ -42,4 +43,5 @@ processor_entry:
 .include "traps.asm"
 .include "syscall.asm"
 .include "gate.asm"
+.include "record.asm"
 .include "panic.asm"

@@ -157,3 +157,15 @@ paging_enter:
     mov cr4, rax
     pop rbx
     ret
+
+; The line that says what protects what. The boot processor's, once.
+paging_report:
+    PRINT "[NUCLEUS] W^X, NX"
+    cmp qword ptr [rip + smep], 0
+    je .no_smep
+    PRINT ", SMEP"
+.no_smep:
+    PRINT ", page tables at "
+    PRINT_HEX [rip + root]
+    PRINT ", timers at 100 Hz\n"
+    ret
