@@ -96,8 +96,9 @@ def _keep(variant: str, fill: Fill, before: Type, leaf: Leaf) -> Lowered:
     else:                                                     # "more than 3 MiB": the one column of that kind
         _require(fill.unit is not None)
         places = [place for place, column in enumerate(before.columns) if column.kind is fill.unit and is_numeric(column)]
-        _require(len(places) == 1)
-        place = places[0]
+        big = [place for place in places if before.columns[place].name == leaf.facts.big]
+        _require(len(places) == 1 or bool(big))
+        place = big[0] if big else places[0]
     return [Keep(place, comparison, _number(number, before.columns[place]))], before
 
 

@@ -145,16 +145,19 @@ def _brick(operator: Operator, match: _Match, tokens: Sequence[Token], leaf: Lea
         cost += 1.0                     # "interrupt count" is one number, "interrupt counts" are many
     if operator.rank is Rank.TAKE and match.end == len(tokens) and first.plural and not first.lead and first.word in ROW_WORDS - leaf.names and len(tokens) > 1:
         cost += 1.0                     # "cpu tasks" are tasks
-    if operator.rank is Rank.TAKE and _stands_before_row(tokens, match, leaf):
+    if _stands_before_row(tokens, match, leaf) and (operator.rank is Rank.TAKE or (fill.held is None and leaf.held(tokens, match.end - 1))):
         cost += 0.6                     # "idle cpus" are not the cpus' idle times
+    if operator.rank is Rank.TAKE and first.lead and first.lead[-1] in COPULAS and leaf.held(tokens, at):
+        cost += 0.5                     # "which cpu is idle"
     return Brick(operator, fill, match.mask, cost, match.mentions)
 
 
 def _misread(operator: Operator, at: int, tokens: Sequence[Token], leaf: Leaf) -> float:
     """`cpu with the highest load` is a row, `cpu max load` and `highest cpu load` are numbers: the cost of reading it the other way."""
     place = next((index for index, token in enumerate(tokens) if token.number is None and token.word in SUPERLATIVE_WORDS), at)
-    row_before = any(token.number is None and token.word in leaf.row_words for token in tokens[:place])
-    is_apart = bool(tokens[place].lead) or place == 0 or tokens[place - 1].word not in leaf.row_words
+    nouns = leaf.row_words | set(leaf.facts.counted)
+    row_before = any(token.number is None and token.word in nouns for token in tokens[:place])
+    is_apart = bool(tokens[place].lead) or place == 0 or tokens[place - 1].word not in nouns
     is_row = row_before and is_apart
     if operator.rank is Rank.FOLD:
         return 0.6 if is_row else 0.0

@@ -19,9 +19,9 @@ from jit_synth.operators import BY_NAME, OPERATORS, Operator, Rank
 from jit_synth.patterns import Brick, bricks_of, parse_pattern
 from jit_synth.plan import Plan, Step, step_type
 from jit_synth.refusals import CommandStopped, StopKind
-from jit_synth.senses import Leaf
-from jit_synth.values import Row, Type
-from jit_synth.vocabulary import CELL_WORDS, HAVING_WORDS, SOURCE_WORDS, VERBS, WHOLE_WORDS, facts_of, forms
+from jit_synth.senses import Held, Leaf
+from jit_synth.values import Row, Shape, Type
+from jit_synth.vocabulary import CELL_WORDS, HAVING_WORDS, SOURCE_WORDS, VERBS, WHOLE_WORDS, facts_of, forms, is_identifier
 
 MOST_STATES = 3000                      # partial plans looked at before the search gives up
 MARGIN = 0.35                           # two readings closer than this are equally good
@@ -71,8 +71,13 @@ class Candidate:
     spans: tuple[Span, ...]
 
     def differs_from(self, other: Candidate) -> int | None:
-        """The first world in which the two answer differently; None if there is none. To show more or fewer columns of the same rows is no difference."""
+        """The first world in which the two answer differently; None if there is none. To show more or fewer columns of the same rows is no difference.
+
+        Generated worlds do not know that what two sources tell hangs together; if two sources give the same telling answer live, that decides.
+        """
         ours, theirs = self.plan.type(), other.plan.type()
+        if self.leaf.source != other.leaf.source and _is_telling(self.answers[0]) and _say_the_same(ours, self.answers[0], theirs, other.answers[0]):
+            return None
         pairs = enumerate(zip(self.answers, other.answers, strict=True))
         return next((number for number, (one, another) in pairs if not _say_the_same(ours, one, theirs, another)), None)
 
@@ -165,6 +170,9 @@ class _Search:
             self.found.exhausted = True
             return None
         cost, mask = state.cost + brick.cost, state.mask | brick.mask
+        held = brick.fill.held
+        if held is not None and any(_contradicts(held, one.fill.held) for one in state.bricks):
+            return None                                       # "warnings and errors" are not rows that are both
         if brick.operator.lowers == ("take",):
             assert brick.fill.column is not None
             return replace(state, mask=mask, cost=cost, bricks=(*state.bricks, brick), takes=(*state.takes, brick.fill.column.name))
@@ -182,7 +190,8 @@ class _Search:
         if not state.takes:
             yield state
             return
-        exactly = self.intent.verb == "select" or self.leaf.is_pipe and self.leaf.source is None
+        is_distinct = any(brick.operator.rank is Rank.DISTINCT for brick in self.bricks)      # what tells rows apart makes all of them distinct
+        exactly = self.intent.verb == "select" or is_distinct or (self.leaf.is_pipe and self.leaf.source is None)
         try:
             steps, kind = take_columns(list(state.takes), state.type, self.leaf, exactly=exactly)
         except DoesNotFit:
@@ -230,7 +239,12 @@ class _Search:
         """Whether the words name something that the leaf has, though not the leaf; and no other source is named by them."""
         if any(brick.fill.held is not None and brick.fill.held.comparison == "contains" for brick in state.bricks):
             return False
-        if not self.leaf.facts.single and any(token.word in OTHER_SOURCES for token in self.tokens if token.number is None and not token.literal):
+        by_key = 0                                            # "on cpu 2" names no source
+        for brick in state.bricks:
+            if brick.fill.key is not None or (brick.fill.column is not None and is_identifier(brick.fill.column)):
+                by_key |= brick.mask
+        others = [token for index, token in enumerate(self.tokens) if not by_key >> index & 1 and token.word in OTHER_SOURCES and not token.literal]
+        if others and not self.leaf.facts.single:
             return False
         return any(_is_evocative(brick) for brick in state.bricks)
 
@@ -294,6 +308,15 @@ class _Search:
         return tuple(answer if isinstance(answer, StopKind) else _answer(steps, state.type, plan, answer, {}) for answer in state.answers)
 
 
+def _contradicts(one: Held, other: Held | None) -> bool:
+    return other is not None and one.column == other.column and one.comparison == other.comparison == "equal" and one.constant != other.constant
+
+
+def _is_telling(answer: Answer) -> bool:
+    """Whether an answer is unlikely to be the same by chance: it has a number that is neither 0 nor 1."""
+    return not isinstance(answer, StopKind) and any(isinstance(cell, (int, float)) and cell not in (0, 1) for row in answer for cell in row)
+
+
 def _is_evocative(brick: Brick) -> bool:
     """Whether the brick's words name something that the leaf has."""
     fill = brick.fill
@@ -301,10 +324,13 @@ def _is_evocative(brick: Brick) -> bool:
 
 
 def _say_the_same(ours: Type, one: Answer, theirs: Type, another: Answer) -> bool:
-    if ours.columns == theirs.columns:
-        return one == another and ours.shape is theirs.shape
+    if ours.shape is theirs.shape and [column.kind for column in ours.columns] == [column.kind for column in theirs.columns]:
+        return one == another
     if isinstance(one, StopKind) or isinstance(another, StopKind):
-        return one is another
+        return one is another or {one, another} == {StopKind.NO_ROWS, ()}
+    if Shape.SCALAR in (ours.shape, theirs.shape) and ours.shape is not theirs.shape and len(one) == len(another) == 1:
+        cells = [set(zip((column.kind for column in kind.columns), answer[0], strict=True)) for kind, answer in ((ours, one), (theirs, another))]
+        return cells[0] <= cells[1] or cells[1] <= cells[0]   # a number, and the row that has it
     shared = [column for column in ours.columns if column in theirs.columns]
     if ours.shape is not theirs.shape or not shared or len(one) != len(another):
         return False

@@ -190,7 +190,7 @@ def _word_cost(token: Token, part: str) -> float | None:
     """How far a token is from a part of a column's name; None if it is another word."""
     if token.number is not None:
         return None
-    if token.word == part or token.text.lower() == part:
+    if token.word == part or singular(token.text.lower())[0] == part:       # a literal keeps its plural
         return 0.0
     if any(form == part for form in forms(token.word)[1:]):
         return STEM

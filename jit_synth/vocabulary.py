@@ -65,7 +65,8 @@ IDENTIFIERS = frozenset({"id", "cpu", "vector", "base", "vendor", "device", "add
 # Other words for a column, tried where no column has the word itself.
 COLUMN_SYNONYMS: dict[str, tuple[str, ...]] = {
     "usage": ("used", "load"), "use": ("used",), "occupied": ("used",), "consumption": ("used",), "available": ("free",), "unused": ("free",),
-    "utilization": ("load",), "utilisation": ("load",), "capacity": ("total", "size"), "identifier": ("id",), "pid": ("id",), "runtime": ("time",),
+    "utilization": ("load", "used"), "utilisation": ("load", "used"), "capacity": ("total", "size"), "identifier": ("id",), "pid": ("id",),
+    "runtime": ("time",),
     "type": ("kind", "class"), "severity": ("level",), "subsystem": ("facility",), "processor": ("cpu",), "core": ("cpu",), "vcpu": ("cpu",),
     "process": ("task",), "irq": ("interrupt",), "ram": ("memory",), "frequency": ("rate",), "per-second": ("rate",), "condition": ("state",),
     "status": ("state",),
@@ -88,10 +89,10 @@ VERBS: dict[str, frozenset[str]] = {
     "group": frozenset(("group", "bucket", "tally")),
     "compare": frozenset(("compare", "contrast")),
     "format": frozenset("format convert convertto render draw present".split()),
-    "select": frozenset("select pick choose".split()),
+    "select": frozenset("select pick choose take".split()),
     "sum": frozenset(("sum", "add", "total")),
     "reverse": frozenset(("reverse", "invert", "flip")),
-    "search": frozenset(("search", "grep", "match")),
+    "search": frozenset("search grep match filter where keep".split()),
     "split": frozenset(("split", "tokenize")),
     "describe": frozenset(("describe", "summarize", "summarise", "profile")),
     "limit": frozenset(("limit",)),
@@ -122,11 +123,13 @@ PHRASES: dict[tuple[str, ...], str] = {
     ("standard", "deviation"): "deviation", ("less", "than"): "below", ("lower", "than"): "below", ("fewer", "than"): "below", ("smaller", "than"): "below",
     ("shorter", "than"): "below", ("more", "than"): "above", ("greater", "than"): "above", ("higher", "than"): "above", ("larger", "than"): "above",
     ("bigger", "than"): "above", ("longer", "than"): "above", ("as", "well", "as"): "and",
+    ("system", "call"): "syscall", ("system", "calls"): "syscall", ("since", "boot"): "since-boot", ("used", "by"): "used-by", ("taken", "by"): "used-by",
+    ("made", "by"): "used-by", ("held", "by"): "used-by", ("without", "duplicates"): "distinct", ("without", "repetitions"): "distinct",
 }
 # Words without a meaning of their own here. Not among them: negations, conjunctions, times, modal verbs; what they say must be accounted for.
 STOP_WORDS = frozenset(
     "the a an of in on for from to with as into at me us i my our this that these those them their its is are was were be been has have having do does"
-    " there please now currently current live right which what who whose all only using taking".split())
+    " there please now currently current live right which what who whose all any only using taking".split())
 
 IRREGULAR = {"processes": "process", "indices": "index", "statuses": "status", "busses": "bus", "buses": "bus", "entries": "entry", "classes": "class",
              "addresses": "address", "memories": "memory", "frequencies": "frequency", "priorities": "priority", "facilities": "facility"}
@@ -134,10 +137,10 @@ NO_PLURAL = frozenset({"process", "class", "address", "status", "bus", "less", "
 
 
 # Words for all that there is to know of something.
-WHOLE_WORDS = frozenset("stat statistic info information detail data metric overview snapshot everything list table report".split())
+WHOLE_WORDS = frozenset("stat statistic info information detail data metric overview snapshot everything since-boot list table report".split())
 # Words that stand between a thing and its measure, as in "the task that uses the most memory".
 HAVING_WORDS = frozenset("use consume take need hold occupy handle serve make execute receive spend cause produce own run occur happen contain get come made"
-                         " held spent taken".split())
+                         " held spent taken used-by".split())
 # Verbs of PowerShell's list and of every day that ask for a change or a creation: nothing here changes anything.
 ACTING_VERBS = frozenset(
     "write add approve assert backup block build checkpoint clear close complete confirm connect copy debug deny deploy disable disconnect"
