@@ -6,6 +6,8 @@
     .field length, 8
     .field type, 4
 .endstruct
+.const E820_RAM = 1
+.const MAP_HOLE = 0xFF                      ; for a moment only: to be taken out of the list
 .const CMOS_ABOVE_16M = 0x34                ; two bytes, in 64 KiB
 .const CMOS_ABOVE_4G = 0x5B                 ; three bytes, in 64 KiB
 
@@ -25,13 +27,19 @@ memory_map_init:
     mov edi, SCRATCH
     mov esi, eax
     call fw_cfg_read
+    add r12, SCRATCH
+    mov r13d, 1                             ; first what is RAM, then what is not: where they overlap it is not
+.pass:
     mov ebx, SCRATCH
-    add r12, rbx
 .entry:
     lea rax, [rbx + E820.size]
     cmp rax, r12
-    ja .collected
+    ja .passed
     mov edx, [rbx + E820.type]
+    cmp edx, E820_RAM
+    sete al
+    cmp al, r13b
+    jne .next
     lea rcx, [rip + .types]
     cmp edx, 5
     jbe .known
@@ -40,12 +48,18 @@ memory_map_init:
     movzx edx, byte ptr [rcx + rdx]
     mov rdi, [rbx + E820.base]
     mov rsi, [rbx + E820.length]
-    call map_insert
+    call map_add
+.next:
     add rbx, E820.size
     jmp .entry
+.passed:
+    dec r13d
+    jz .pass
+    jmp .collected
 .cmos:
     call memory_from_cmos
 .collected:
+    call map_merge
     mov edi, LOWER_MEMORY_END               ; EBDA, VGA, option ROMs: never RAM to use, whatever the table says
     mov esi, ONE_MIB
     mov edx, MAP_RESERVED
@@ -63,6 +77,8 @@ memory_map_init:
     xor ebx, ebx                            ; usable bytes
     mov edi, MEMORY_MAP
     mov ecx, [r15 + Fw.map_count]
+    test ecx, ecx
+    jz .summed
 .sum:
     cmp qword ptr [rdi + MapEntry.type], MAP_USABLE
     jne .not_usable
@@ -71,6 +87,7 @@ memory_map_init:
     add rdi, MapEntry.size
     dec ecx
     jnz .sum
+.summed:
     shr rbx, 20
     PRINT "[POST 12] memory: "
     PRINT_DECIMAL rbx
@@ -128,6 +145,58 @@ memory_from_cmos:
 cmos_read:
     out CMOS_INDEX, al
     in al, CMOS_DATA
+    ret
+
+; RDI: base, RSI: length, EDX: type. A range of the platform's; what was usable in it no longer is, unless the range is. One that cannot be is ignored.
+map_add:
+    push rbx
+    push rbp
+    push r12
+    mov rbx, rdi
+    mov rbp, rsi
+    mov r12d, edx
+    add rsi, rdi
+    jc .impossible
+    mov rax, rsi
+    shr rax, 52                             ; no processor has more address bits
+    jnz .impossible
+    mov edx, MAP_HOLE
+    call map_convert
+    call map_close
+    mov rdi, rbx
+    mov rsi, rbp
+    mov edx, r12d
+    call map_insert
+.impossible:
+    pop r12
+    pop rbp
+    pop rbx
+    ret
+
+; Takes holes out of the list.
+map_close:
+    mov esi, MEMORY_MAP
+    mov edi, MEMORY_MAP
+    mov ecx, [r15 + Fw.map_count]
+    xor edx, edx
+.entry:
+    sub ecx, 1
+    jb .done
+    mov rax, [rsi + MapEntry.type]
+    cmp rax, MAP_HOLE
+    je .next
+    mov [rdi + MapEntry.type], rax
+    mov rax, [rsi + MapEntry.base]
+    mov [rdi + MapEntry.base], rax
+    mov rax, [rsi + MapEntry.length]
+    mov [rdi + MapEntry.length], rax
+    add edi, MapEntry.size
+    inc edx
+.next:
+    add esi, MapEntry.size
+    jmp .entry
+.done:
+    mov [r15 + Fw.map_count], rdx
     ret
 
 ; RDI: base, RSI: length, EDX: type. Into its place by base; empty ranges are dropped.
@@ -228,6 +297,8 @@ map_merge:
     mov edi, MEMORY_MAP
     mov ecx, [r15 + Fw.map_count]
     mov edx, 1
+    cmp ecx, edx
+    jb .none
 .entry:
     dec ecx
     jle .done
@@ -255,12 +326,15 @@ map_merge:
     jmp .entry
 .done:
     mov [r15 + Fw.map_count], rdx
+.none:
     ret
 
 ; Usable ranges to whole pages.
 map_trim:
     mov edi, MEMORY_MAP
     mov ecx, [r15 + Fw.map_count]
+    test ecx, ecx
+    jz .none
 .entry:
     cmp qword ptr [rdi + MapEntry.type], MAP_USABLE
     jne .next
@@ -271,8 +345,8 @@ map_trim:
     add rax, PAGE_SIZE - 1
     and rax, -PAGE_SIZE
     sub rdx, rax
-    jg .some
-    xor edx, edx                            ; less than a page: an empty range, harmless
+    ja .some
+    mov qword ptr [rdi + MapEntry.type], MAP_HOLE   ; less than a page
 .some:
     mov [rdi + MapEntry.base], rax
     mov [rdi + MapEntry.length], rdx
@@ -280,7 +354,8 @@ map_trim:
     add edi, MapEntry.size
     dec ecx
     jnz .entry
-    ret
+.none:
+    jmp map_close
 
 ; RDI: bytes, RSI: alignment (a power of two, at least a page), EDX: type. RAX: the highest such place below 4 GiB. Stops the boot when there is none.
 map_allocate:
