@@ -30,6 +30,9 @@ class Output(Protocol):
     def write(self, text: str) -> None:
         """Print as is; lines end in \\n."""
 
+    async def settle(self) -> None:
+        """Wait until what was written has left: a line takes its time, and what it cannot hold is lost."""
+
 
 class Actions(Protocol):
     """What the shell may do to the whole system."""

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 WHAT_IF = "whatif"
 ASSIGNING, COMPARING = ("=", "+=", ":="), ("<", ">")
-LINES_AT_ONCE = 50             # lines of a result that are written before the kernel's loop gets its turn
+CHARACTERS_AT_ONCE = 4096      # of a result, before the line has to have taken them
 FEWEST_WORDS = 2               # behind a filter's name at the head of a pipeline: from so many bare words on, it is a sentence
 _BUILTINS_BY_FOLDED = {name.casefold(): builtin for name, builtin in BY_NAME.items()}
 
@@ -55,7 +55,7 @@ class Evaluator:
             try:
                 await self._run_statement(statement, text, out)
             except ShellError as error:
-                out.write(error.render(text, out.width))
+                await _print(error.render(text, out.width), out)
                 status = max(status, error.status)
             if self.context.closed:
                 break
@@ -220,9 +220,7 @@ def _refuse_shell_habits(stage: Command) -> None:
 
 
 async def _print(text: str, out: Output) -> None:
-    """Long results in pieces, so that Ctrl-C is heard between them."""
-    lines = text.splitlines(keepends=True)
-    for start in range(0, len(lines), LINES_AT_ONCE):
-        out.write("".join(lines[start:start + LINES_AT_ONCE]))
-        if start + LINES_AT_ONCE < len(lines):
-            await asyncio.sleep(0)
+    """Long results in pieces, no faster than they are shown; Ctrl-C is heard between them."""
+    for start in range(0, len(text), CHARACTERS_AT_ONCE):
+        out.write(text[start:start + CHARACTERS_AT_ONCE])
+        await out.settle()

@@ -33,6 +33,9 @@ class Console(Protocol):
     def write(self, text: str) -> None:
         """Print as is."""
 
+    async def drain(self) -> None:
+        """Wait until everything printed has left."""
+
 
 class ConsoleOutput:
     """A console as what a shell prints on."""
@@ -50,6 +53,10 @@ class ConsoleOutput:
         """Print as is."""
         if text:
             self._console.write(text)
+
+    async def settle(self) -> None:
+        """Wait until it has left."""
+        await self._console.drain()
 
 
 class _Recorded:
@@ -70,6 +77,9 @@ class _Recorded:
     def write(self, text: str) -> None:
         self.pieces.append(text)
         self._out.write(text)
+
+    async def settle(self) -> None:
+        await self._out.settle()
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +162,7 @@ class Session:
                 break
             if line.strip():
                 status = await self._run(line)
+                del self.reports[:-1]                     # a conversation has no end, and nobody asks for its reports
         return status
 
     async def run_commands(self, commands: Iterable[str]) -> int:

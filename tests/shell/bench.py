@@ -55,9 +55,13 @@ class Screen:
     width: int = 100
     colour: bool = False
     text: str = ""
+    settled: int = 0
 
     def write(self, text: str) -> None:
         self.text += text
+
+    async def settle(self) -> None:
+        self.settled = len(self.text)
 
 
 @dataclass

@@ -7,7 +7,7 @@ import pytest
 from jit_synth.refusals import CommandStopped, Refusal, RefusalKind, StopKind
 from jit_synth.values import Record, Scalar, Table, Text, Value
 from kernel.telemetry import Kind, LiveSource
-from tests.shell.bench import ROWS, Bench, columns, names, pointed_at
+from tests.shell.bench import ROWS, Bench, Screen, columns, names, pointed_at
 
 
 def test_a_pipe_carries_values(bench: Bench) -> None:
@@ -63,9 +63,17 @@ def test_a_script(bench: Bench) -> None:
 
 
 def test_long_results_are_printed_in_pieces(bench: Bench) -> None:
-    bench.sources["tasks"] = LiveSource("tasks", "", columns("id INTEGER"), lambda: [(number,) for number in range(1000)])
+    waits: list[int] = []
+
+    class Slow(Screen):
+        async def settle(self) -> None:
+            waits.append(len(self.text))
+
+    bench.screen = Slow()
+    bench.sources["tasks"] = LiveSource("tasks", "", columns("id INTEGER"), lambda: [(number,) for number in range(2000)])
     text = bench.done("ps")
-    assert text.splitlines()[2:] == [f"{number:>3}" for number in range(1000)]
+    assert text.splitlines()[2:] == [f"{number:>4}" for number in range(2000)]
+    assert waits == [4096, 8192, len(text)], "never more ahead of the line than it can hold"
 
 
 # --- synthesized commands --------------------------------------------------------------------------------------------------

@@ -33,6 +33,9 @@ class Teletype:
     def write(self, text: str) -> None:
         self.text += text
 
+    async def drain(self) -> None:
+        await asyncio.sleep(0)
+
     async def prompt(self, message: str, *, completer: Callable[[str], Sequence[Completion]] | None = None, history: Sequence[str] = ()) -> str:
         assert message == PROMPT and completer is not None
         self.histories.append(list(history))
@@ -54,7 +57,7 @@ def talk(bench: Bench, *typed: Typed) -> tuple[Session, Teletype]:
 def test_a_conversation(bench: Bench) -> None:
     session, console = talk(bench, "echo one", "  ", "ps | sort", "poweroff")
     assert console.text == BANNER + "one\nfolk: '|' is not a pipe\n  ps | sort\n     ^\n  perhaps: ps |> sort\nPowering off.\n"
-    assert [report.status for report in session.reports] == [0, 2, 0] and bench.power.asked == ["off"]
+    assert [report.status for report in session.reports] == [0] and bench.power.asked == ["off"], "a conversation keeps its last report only"
     assert "uptime " in console.offers
 
 
@@ -68,8 +71,8 @@ def test_history_holds_what_was_typed_once(bench: Bench) -> None:
 
 
 def test_ctrl_c_at_the_prompt_clears_the_line(bench: Bench) -> None:
-    session, console = talk(bench, KeyboardInterrupt(), "echo on", "exit")
-    assert "on\n" in console.text and len(session.reports) == 2
+    _, console = talk(bench, KeyboardInterrupt(), "echo on", "exit")
+    assert "on\n" in console.text
 
 
 def test_ctrl_d_powers_off(bench: Bench) -> None:
