@@ -7,6 +7,7 @@ checked again, and takes part in later searches.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from jit_synth.abi import TELEMETRY, capability_of, is_granted, source_import
@@ -163,7 +164,12 @@ class Resolver:
             name, columns = leaf.reads[0]
             return [live, *({name: probe.rows} for probe in telling(_table(name, columns), name, constants))]
 
-        return search(intent, leaves, worlds, self._budget)
+        found = search(intent, leaves, worlds, self._budget)
+        direct = [candidate for candidate in found.candidates if not candidate.leaf.parent]
+        if direct:                                            # what was learned can stand for a reading; it must not change what words mean
+            learned = [candidate for candidate in found.candidates if candidate.leaf.parent and candidate.differs_from(direct[0]) is None]
+            found.candidates = [*(replace(one, cost=direct[0].cost) for one in learned), *direct]
+        return found
 
     # --- where plans begin ----------------------------------------------------------------------------------------------------
 

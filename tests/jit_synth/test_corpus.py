@@ -4,30 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from jit_synth import CommandStopped, Keys, Refusal, Request, Store, Synthesizer
+from jit_synth import Refusal, Request
 from jit_synth.operators import OPERATORS
 from tests.jit_synth.corpus import development, held_out, refused
-from tests.jit_synth.corpus.case import Case, agrees
-from tests.jit_synth.fixture import sources
+from tests.jit_synth.corpus.case import Case
+from tests.jit_synth.score import PARTS, a_synthesizer, outcome
 
 PRECISION = 0.95
-FLOORS = {"development": 40, "held out": 27}
-PARTS = {"development": development.CASES, "held out": held_out.CASES}
-
-
-def a_synthesizer() -> Synthesizer:
-    return Synthesizer(sources(), Store(None), Keys(), lambda: 1_700_000_000_000_000_000, frozenset({"telemetry"}))
-
-
-def outcome(synthesizer: Synthesizer, case: Case) -> str:
-    words, arguments = case.words()
-    resolution = synthesizer.resolve(Request(words, arguments, case.upstream))
-    if isinstance(resolution, Refusal):
-        return "refused"
-    try:
-        return "solved" if agrees(case, resolution.run(case.upstream)) else "wrong"
-    except CommandStopped:
-        return "wrong"
+FLOORS = {"development": 96, "held out": 30}
 
 
 @pytest.mark.parametrize("part", PARTS)
@@ -59,6 +43,6 @@ def test_the_corpus_is_large_enough_and_no_case_is_an_operator() -> None:
 def test_the_order_of_requests_does_not_matter() -> None:
     """Learned commands may shorten a search; they must not change an answer."""
     forward, backward = a_synthesizer(), a_synthesizer()
-    cases = [case for case in development.CASES if case.upstream is None]
+    cases = [case for case in PARTS["development"] if case.upstream is None]
     first = [outcome(forward, case) for case in cases]
     assert [outcome(backward, case) for case in reversed(cases)][::-1] == first
