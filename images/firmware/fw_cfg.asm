@@ -2,7 +2,6 @@
 
 .const FW_CFG_SELECT = 0x510
 .const FW_CFG_DATA = 0x511
-.const FW_CFG_DMA_HIGH = 0x514
 .const FW_CFG_DMA_LOW = 0x518
 .const FW_CFG_SIGNATURE = 0x00
 .const FW_CFG_FEATURES = 0x01

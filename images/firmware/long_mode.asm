@@ -122,7 +122,6 @@ gdt:
     .quad 0x00CF93000000FFFF                ; 32-bit data
     .quad 0x00209B0000000000                ; 64-bit code
     .quad 0x0000930000000000                ; 64-bit data
-gdt_end:
 .const GDT_BYTES = 56
 gdt_pointer:
     .word GDT_BYTES - 1

@@ -43,7 +43,6 @@
 .const LAPIC_EOI = 0xB0
 .const LAPIC_SVR = 0xF0
 .const LAPIC_ICR_LOW = 0x300
-.const LAPIC_ICR_HIGH = 0x310
 .const LAPIC_LVT_TIMER = 0x320
 .const LAPIC_LVT_LINT0 = 0x350
 .const LAPIC_LVT_LINT1 = 0x360

@@ -13,7 +13,7 @@ cpu_init:
     mov [rdi + Cpu.magic], rax
     mov [rdi + Cpu.index], ebx
     lea rax, [rbx + 1]
-    shl rax, 14                             ; CPU_STACK
+    imul rax, rax, CPU_STACK
     add rax, [rip + cpu_stacks]
     add rax, [rip + hhdm]
     mov [rdi + Cpu.stack_top], rax

@@ -28,7 +28,6 @@
 
 ; SYSCALL clears these (FMASK): TF, IF, DF, NT, AC, and RF
 .const SYSCALL_FLAGS = 1 << 8 | 1 << 9 | 1 << 10 | 1 << 14 | 1 << 16 | 1 << 18
-.const FLAGS_IF = 1 << 9
 
 ; One page a CPU, reached through GS in ring 0. Up to `cr3` it is the gate's CPU area; the rest is the nucleus's.
 .struct Cpu

@@ -64,9 +64,8 @@ memory_take:
     lea rax, [r8 + GIB - 1]                 ; how much: a directory a GiB,
     shr rax, 30
     add rax, FIXED_TABLES
-    mov rcx, [rip + cpu_count]              ; and area and stack a CPU
-    lea rdx, [rcx + rcx * 4]
-    add rax, rdx
+    imul rcx, [rip + cpu_count], 1 + CPU_STACK / PAGE_SIZE
+    add rax, rcx                            ; and area and stack a CPU
     shl rax, 12
     call memory_cut
     mov [rip + memory_next], rax
@@ -83,7 +82,7 @@ memory_take:
     call memory_pages
     mov [rip + cpu_areas], rax
     pop rdi
-    shl rdi, 2
+    imul rdi, rdi, CPU_STACK / PAGE_SIZE
     call memory_pages
     mov [rip + cpu_stacks], rax
     call own_map_finish

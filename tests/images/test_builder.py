@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from images import builder, cache
+from images.assembler import assemble
 from images.builder import ROM_SIZE, Images
 from images.errors import ImageError
+from images.preprocessor import preprocess
 from kernel.archive import Archive
 from kernel.tasks.loader import Program
 
@@ -28,6 +30,14 @@ def test_the_rom_ends_with_a_jump_to_its_first_instruction(images: Images) -> No
     assert vector[0] == 0xE9, "JMP rel16"
     target = (0xFFF0 + 3 + int.from_bytes(vector[1:3], "little")) & 0xFFFF
     assert images.rom[target:target + 2] == b"\xfa\xfc", "CLI, CLD"
+
+
+def test_the_trampoline_fits_what_is_copied() -> None:
+    """The loader copies TRAMPOLINE_BYTES below 1 MiB."""
+    unit = preprocess(builder.HERE / "firmware" / "rom.asm", {"ROM_BASE": builder.ROM_BASE})
+    symbols = assemble(unit, builder.ROM_BASE, builder.ROM_SECTIONS, builder.ROM_ALIGNMENT, bits=16).symbols
+    assert 0 < symbols["trampoline_end"] - symbols["trampoline_start"] <= unit.constants["TRAMPOLINE_BYTES"]
+    assert unit.constants["Fw.size"] <= 4096
 
 
 def test_the_archive_holds_programs_that_the_kernel_accepts(images: Images) -> None:
