@@ -50,9 +50,9 @@ class Pc:
 
 
 @contextmanager
-def pc(rom: bytes, files: dict[str, bytes], *, cpus: int = 1, memory: int = 64 * MIB, clock: str = INSTRUCTIONS) -> Iterator[Pc]:
+def pc(rom: bytes, files: dict[str, bytes], *, cpus: int = 1, memory: int = 64 * MIB, clock: str = INSTRUCTIONS, reboot: bool = False) -> Iterator[Pc]:
     """A PC that starts at the reset vector of `rom`."""
-    machine = Machine(Firmware(rom, files), Configuration(memory, cpus, clock, reboot=False))
+    machine = Machine(Firmware(rom, files), Configuration(memory, cpus, clock, reboot=reboot))
     output = bytearray()
     machine.board.serial_out = output.extend
     try:

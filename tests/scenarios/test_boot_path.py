@@ -69,6 +69,18 @@ def test_the_boot_is_over_soon(images: Images) -> None:
         assert host_time() - started < 2_000_000_000
 
 
+@pytest.mark.parametrize(("port", "value"), [(0xCF9, 0x06), (0xCF9, 0x0E), (0x92, 0x01)], ids=["hard", "full", "fast INIT"])
+def test_a_reset_boots_again(images: Images, port: int, value: int) -> None:
+    """Memory keeps what it held; nothing of it may matter."""
+    with pc(images.rom, files_of(images), cpus=4, reboot=True) as machine:
+        machine.run(NO_GATE)
+        machine.output.clear()
+        machine.machine.hardware.port_write(port, 1, 0x02)
+        machine.machine.hardware.port_write(port, 1, value)
+        machine.run(NO_GATE)
+        check(machine.text, 4)
+
+
 def test_post_codes_tell_how_far_it_came(images: Images) -> None:
     with pc(images.rom, files_of(images)) as machine:
         machine.run(NO_GATE)
