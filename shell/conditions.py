@@ -136,6 +136,9 @@ def _fit(node: Comparison, left: _Side, right: _Side) -> _Side:
     """The right side as the left's kind, or an error that says what would fit."""
     if left.kind is right.kind or {left.kind, right.kind} <= PLAIN_NUMBERS | {Kind.ADDRESS, Kind.SIZE}:
         return right
+    if left.kind is Kind.TEXT and right.is_column and isinstance(node.right, Word):
+        word = node.right.text                            # `state == idle` means the word, although there is a column idle: it is no text
+        return _Side(lambda row: word, Kind.TEXT, False, word)
     if left.kind is Kind.BOOLEAN and isinstance(node.right, Word) and (truth := TRUTH.get(node.right.text.casefold())) is not None:
         return _Side(lambda row: truth, Kind.BOOLEAN, False)
     if right.kind in PLAIN_NUMBERS and (left.kind in COMPARABLE_WITH_PLAIN or right.constant == 0):

@@ -31,6 +31,12 @@ def test_ratios(bench: Bench, condition: str, kept: str) -> None:
     assert names(bench.rows(f"cpus |> where {condition} |> select id")) == kept.split()
 
 
+def test_a_word_may_be_a_value_although_a_column_has_its_name(bench: Bench) -> None:
+    assert bench.done("cpus |> where state == idle |> count") == "2\n"
+    assert bench.done("cpus |> where state != idle and idle > 1s |> count") == "2\n"
+    assert bench.done("ps |> where name == state |> count") == "0\n", "two columns of text are compared"
+
+
 def test_addresses_and_reals(bench: Bench) -> None:
     assert bench.done("memory |> where base >= 0xFEE00000 |> count") == "1\n"
     assert bench.done("memory |> where base == 4096 |> count") == "1\n"
