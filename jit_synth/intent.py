@@ -15,6 +15,7 @@ from jit_synth.vocabulary import NUMBER_WORDS, PHRASES, STOP_WORDS, singular, ve
 from kernel.telemetry import Kind
 
 MAX_TOKENS = 24
+MAX_LENGTH = 1000                       # characters
 _PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+|\d+(?:\.\d+)?", re.UNICODE)
 _QUANTITY = re.compile(r"([+-]?\d+(?:\.\d+)?)\s*([a-zA-Zµ%]*)")
 _HEXADECIMAL = re.compile(r"0x[0-9a-fA-F]{1,16}")
@@ -89,6 +90,11 @@ def read_intent(request: Request) -> Intent:
     """The tokens of a request. Raises: BadRequest."""
     if not request.words or not any(word.strip() for word in request.words):
         raise BadRequest("there are no words")
+    prompt = request.prompt()
+    if len(prompt) > MAX_LENGTH:
+        raise BadRequest(f"{len(prompt)} characters are too many; {MAX_LENGTH} is the most")
+    if any("\ud800" <= character <= "\udfff" for character in prompt):
+        raise BadRequest("it is not valid Unicode")
     head = request.words[0]
     is_verb_noun = bool(re.fullmatch(r"[A-Za-z]+-[A-Za-z0-9-]+", head))
     tokens: list[Token] = []

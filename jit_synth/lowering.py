@@ -89,8 +89,8 @@ def _keep(variant: str, fill: Fill, before: Type, leaf: Leaf) -> Lowered:
     assert number is not None
     if comparison == "identity":
         name = leaf.facts.identity[0] if leaf.facts.identity else ""
-        _require(name in before.names() and before.columns[_place(before, name)].kind is Kind.INTEGER and isinstance(number, int))
-        return [Keep(_place(before, name), "equal", number)], before
+        _require(name in before.names() and before.columns[_place(before, name)].kind is Kind.INTEGER)
+        return [Keep(_place(before, name), "equal", _number(number, before.columns[_place(before, name)]))], before
     if fill.column is not None:
         place = _place(before, fill.column.name)
     else:                                                     # "more than 3 MiB": the one column of that kind

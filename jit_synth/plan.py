@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from math import isfinite
 from typing import Any
 
-from jit_synth.values import TEXT_COLUMN, Shape, Type
+from jit_synth.values import LARGEST_INTEGER, REAL_KINDS, SMALLEST_INTEGER, TEXT_COLUMN, Shape, Type
 from kernel.telemetry import Column, Kind
 
 
@@ -187,8 +188,8 @@ def step_type(step: Step, before: Type | None, plan: Plan) -> Type:
         case Only():
             _require(before.shape is Shape.TABLE, step)
             return Type(Shape.RECORD, before.columns)
-        case Keep(column=column, comparison=comparison):
-            _require(column < width and comparison in COMPARISONS, step)
+        case Keep(column=column, comparison=comparison, constant=constant):
+            _require(column < width and comparison in COMPARISONS and _is_comparable(before.columns[column].kind, comparison, constant), step)
         case Order(column=column):
             _require(column < width, step)
         case Slice(part=part, count=count):
@@ -213,6 +214,17 @@ def step_type(step: Step, before: Type | None, plan: Plan) -> Type:
             pass
     _require(before.shape is Shape.TABLE, step)
     return before
+
+
+def _is_comparable(kind: Kind, comparison: str, constant: object) -> bool:
+    """Whether cells of a kind compare so with the constant."""
+    if kind is Kind.TEXT or comparison == "contains":
+        return kind is Kind.TEXT and isinstance(constant, str)
+    if kind is Kind.BOOLEAN:
+        return isinstance(constant, bool) and comparison in ("equal", "not-equal")
+    if isinstance(constant, bool) or not isinstance(constant, (int, float)):
+        return False
+    return isfinite(constant) if kind in REAL_KINDS else isinstance(constant, int) and SMALLEST_INTEGER <= constant <= LARGEST_INTEGER
 
 
 def _require(condition: bool, step: Step) -> None:

@@ -72,6 +72,8 @@ class Resolver:
             return Refusal(RefusalKind.NEEDS_CAPABILITY, str(trouble), hint=f"grant {trouble.capability}")
         except LineageError as trouble:                       # the key itself: a refused skill is made anew
             return Refusal(RefusalKind.TOOLCHAIN_MISSING, str(trouble))
+        except SynthesisError as trouble:
+            return _own_mistake(trouble)
 
     def learned(self) -> dict[str, Plan]:
         """The accepted commands that later searches may build on, by name."""
@@ -105,6 +107,8 @@ class Resolver:
         if any(name.lower() == EXAMPLE for name in request.arguments):
             return _one_example(intent)
         kind = type_of(request.upstream)
+        if kind.shape is not Shape.NOTHING and not kind.columns:
+            return Refusal(RefusalKind.UNTYPED_INPUT, "the value in the pipe has no columns")
         key = self._key(request, kind)
         known = self._known(key, request)
         if known is not None:
@@ -301,8 +305,7 @@ class Resolver:
         try:
             evidence = validate(plan, best.spans, program, live, upstream)
         except Disagreement as trouble:
-            return Refusal(RefusalKind.NO_OPERATOR, f"the command does not pass its own checks, and was not installed: {trouble}",
-                           hint="this is a mistake of the synthesizer's")
+            return _own_mistake(trouble)
         evidence |= self._circumstances(request, found)
         plain, now = plan_to_plain(plan), max(0, self._clock() // NS_PER_S)
         capabilities = tuple(capability_of(source_import(name)) for name, _ in plan.sources)
@@ -377,6 +380,11 @@ def _answer_text(candidate: Candidate, world: int) -> str:
 def _one_example(intent: Intent) -> Refusal:
     return Refusal(RefusalKind.AMBIGUOUS, "one example fits many commands: identity, a constant, and all in between; it never runs by itself",
                    tuple(token.text for token in intent.tokens[:1]), (), "say in words what shall be done")
+
+
+def _own_mistake(trouble: SynthesisError) -> Refusal:
+    return Refusal(RefusalKind.NO_OPERATOR, f"the command does not pass its own checks, and was not installed: {trouble}",
+                   hint="this is a mistake of the synthesizer's")
 
 
 def _short(text: str) -> str:

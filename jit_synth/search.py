@@ -17,7 +17,7 @@ from jit_synth.interpret import interpret_step
 from jit_synth.lowering import DoesNotFit, lower_brick, take_columns
 from jit_synth.operators import BY_NAME, OPERATORS, Operator, Rank
 from jit_synth.patterns import Brick, bricks_of, parse_pattern
-from jit_synth.plan import Plan, Step, step_type
+from jit_synth.plan import Plan, PlanError, Step, step_type
 from jit_synth.refusals import CommandStopped, StopKind
 from jit_synth.senses import Held, Leaf
 from jit_synth.values import Row, Shape, Type
@@ -180,10 +180,11 @@ class _Search:
             return None                                       # a column that is shown is not folded away
         try:
             steps, kind = lower_brick(brick, state.type, self.leaf)
-        except DoesNotFit:
+            answers = self.advance(state, steps)
+        except (DoesNotFit, PlanError):                       # by the operator's signature, or by a step's
             return None
         spans = (*state.spans, Span(brick.operator, len(state.steps), len(state.steps) + len(steps)))
-        return _State((*state.steps, *steps), kind, mask, cost, (*state.bricks, brick), state.takes, self.advance(state, steps), spans)
+        return _State((*state.steps, *steps), kind, mask, cost, (*state.bricks, brick), state.takes, answers, spans)
 
     def taken(self, state: _State) -> Iterator[_State]:
         """The columns that were named become the rows' columns."""
