@@ -43,6 +43,6 @@ def test_the_corpus_is_large_enough_and_no_case_is_an_operator() -> None:
 def test_the_order_of_requests_does_not_matter() -> None:
     """Learned commands may shorten a search; they must not change an answer."""
     forward, backward = a_synthesizer(), a_synthesizer()
-    cases = [case for case in PARTS["development"] if case.upstream is None]
+    cases = [case for case in PARTS["development"] if case.upstream is None][::2]
     first = [outcome(forward, case) for case in cases]
     assert [outcome(backward, case) for case in reversed(cases)][::-1] == first
