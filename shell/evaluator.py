@@ -23,6 +23,7 @@ from shell.syntax import Assignment, Command, Flag, Item, Literal, Pipeline, Sta
 from shell.syntax import Value as ValueStage
 
 if TYPE_CHECKING:
+    from jit_synth import Command as SynthesizedCommand
     from jit_synth import Request
     from jit_synth.values import Value
 
@@ -127,11 +128,13 @@ class Evaluator:
 
         request = self._request(stage, upstream, what_if=False)
 
+        made: list[SynthesizedCommand] = []               # not the context's list: after Ctrl-C this may go on beside the next line
+
         def search_and_run() -> Value | Refusal:
             resolution = self.context.synthesizer.resolve(request)
             if isinstance(resolution, Refusal):
                 return resolution
-            self.context.synthesized.append(resolution)
+            made.append(resolution)
             return resolution.run(upstream)
 
         try:
@@ -140,10 +143,12 @@ class Evaluator:
             raise stopped(stop, stage) from None
         except SynthesisError as trouble:                 # a store or a key that is damaged, a module that fails its check
             raise ShellError(f"{stage.name}: {trouble}", stage.name_span) from None
+        finally:
+            self.context.synthesized += made
         if isinstance(result, Refusal):
             raise refused(result, stage, text, self._known_names())
-        if not stage.items and self.context.synthesized:  # a sentence is no name to call again
-            self.context.learned[stage.name] = str(self.context.synthesized[-1].plan)
+        if not stage.items:                               # a sentence is no name to call again
+            self.context.learned[stage.name] = str(made[0].plan)
         return result
 
     async def _explain(self, stage: Command, upstream: Value | None, text: str, out: Output) -> None:
@@ -151,11 +156,14 @@ class Evaluator:
         if (builtin := _BUILTINS_BY_FOLDED.get(stage.name.casefold())) is not None:
             raise ShellError(f"{builtin.name} is built in: there is nothing to synthesize", stage.span, hint=f"help {builtin.name} tells what it does")
         _refuse_shell_habits(stage)
-        from jit_synth import Refusal
+        from jit_synth import Refusal, SynthesisError
         from jit_synth.values import Text
 
         request = self._request(stage, upstream, what_if=True)
-        resolution = await self.context.beside.run(lambda: self.context.synthesizer.resolve(request))
+        try:
+            resolution = await self.context.beside.run(lambda: self.context.synthesizer.resolve(request))
+        except SynthesisError as trouble:
+            raise ShellError(f"{stage.name}: {trouble}", stage.name_span) from None
         if isinstance(resolution, Refusal):
             raise refused(resolution, stage, text, self._known_names())
         out.write(render(Text(resolution.explain()), out.width, out.colour))

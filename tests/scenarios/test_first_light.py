@@ -313,6 +313,15 @@ def test_a_narrow_terminal(home: Path, people: list[Person]) -> None:
     assert person.leaves() == 0
 
 
+def test_ctrl_c_ends_a_run_without_a_person(home: Path, people: list[Person]) -> None:
+    person = Person(home, "--fresh", *["-c", "log |> to-json"] * 300, "-c", "echo the end")
+    people.append(person)
+    person.sees("to-json\n")
+    person.process.send_signal(signal.SIGINT)
+    assert person.leaves() == 130 and "the end\n" not in person.screen
+    assert termios.tcgetattr(person.slave) == person.before
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_the_terminal_is_restored_whatever_happens(home: Path, people: list[Person], number: signal.Signals) -> None:
     person = at_the_prompt(home, people)

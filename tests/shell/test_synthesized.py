@@ -97,6 +97,13 @@ def test_a_damaged_key_is_one_line(tmp_path: Path) -> None:
     assert "signing.key" in report.replace("\n    ", "") and len(report.splitlines()) <= 8
 
 
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    bench = with_synthesizer(tmp_path / "file")
+    for line in ("Get-InterruptRate", "Get-InterruptRate -WhatIf"):
+        assert len(bench.wrong(line).splitlines()) <= 8
+
+
 @settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=lines)
 def test_no_line_is_an_exception(shared: Bench, text: str) -> None:
