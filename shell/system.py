@@ -186,13 +186,20 @@ class _LateSynthesizer:
         self._synthesizer: Synthesizer | None = None
 
     def first_boot(self) -> None:
-        """Make the signing key if there is none yet; a key that is damaged or cannot be kept is a warning until something has to be signed."""
-        from jit_synth import Keys, SynthesisError
+        """Make the signing key if there is none yet.
+
+        Where it cannot be kept, what is learned ends with the process. A damaged one is a warning until something has to be signed: with another key
+        in its place every learned command would look forged.
+        """
+        from jit_synth import Keys, LineageError, SynthesisError
 
         try:
             Keys(self._folder).ensure()
-        except SynthesisError as trouble:
+        except LineageError as trouble:
             self._kernel.log.warning("synth", str(trouble))
+        except SynthesisError as trouble:
+            self._kernel.log.warning("synth", f"{trouble}; nothing will be remembered")
+            self._folder = None
 
     def resolve(self, request: Request) -> Command | Refusal:
         """A command that is ready to run, or the reason why there is none."""

@@ -172,6 +172,15 @@ def test_a_mistake_in_the_conversation_itself_ends_the_run(made: list[Booted], m
     assert one.system.has_ended() and one.system.status == 1 and "ZeroDivisionError" in str(one.system.failed)
 
 
+def test_without_a_folder_to_write_in_nothing_is_remembered_and_all_works(made: list[Booted], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    one = booted(made, tmp_path / "file")
+    one.system.shell.context.synthesizer = one.system._resolver
+    one.system.start(["Get-InterruptRate"])
+    screen = one.boot()
+    assert "nothing will be remembered" in screen and "rate" in screen and one.system.status == 0
+
+
 def test_the_key_is_made_at_first_boot(made: list[Booted], tmp_path: Path) -> None:
     one = booted(made, tmp_path / "learned")
     one.system.start(["echo hello"])
