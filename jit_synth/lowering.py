@@ -17,6 +17,7 @@ REAL_RESULT = {Kind.INTEGER: Kind.REAL}                      # the mean of integ
 COUNT_COLUMN = Column("count", Kind.INTEGER, "how many rows")
 SHARE_COLUMN = Column("share", Kind.RATIO, "part of the total")
 TABLES = frozenset({Shape.TABLE})
+OF_ONE = frozenset({"sum", "total", "minimum", "maximum", "proportion"})     # what one row has, too
 FOLDABLE = frozenset({Shape.TABLE, Shape.RECORD, Shape.SCALAR})
 
 Lowered = tuple[list[Step], Type]
@@ -229,7 +230,7 @@ def _fold(variant: str, fill: Fill, before: Type, leaf: Leaf) -> Lowered:
         return _folded([Aggregate("distinct", (place,))], [Column("count", Kind.INTEGER, f"different values of {before.columns[place].name}")])
     place = _column(fill, before)
     column = before.columns[place]
-    _require(is_numeric(column))
+    _require(is_numeric(column) and (before.shape is Shape.TABLE or variant in OF_ONE))
     if variant == "proportion":
         whole = whole_of(before.columns, place)
         _require(whole is not None)

@@ -10,7 +10,7 @@ from jit_synth.intent import Token
 from jit_synth.operators import LEAST, MOST, OPERATORS, Operator, Rank
 from jit_synth.present import whole_of
 from jit_synth.senses import FREE_TEXT, Held, Leaf, Named, is_key
-from jit_synth.vocabulary import HAVING_WORDS, QUALITIES, ROW_WORDS, forms, is_identifier, is_numeric
+from jit_synth.vocabulary import HAVING_WORDS, QUALITIES, ROW_WORDS, facts_of, forms, is_identifier, is_numeric, singular
 from kernel.telemetry import Column, Kind
 
 GAP, SKIP = 0.05, 0.02                 # cost of a token between two items; of a word for a row or of having there
@@ -20,9 +20,12 @@ SMALLEST_WITHOUT_UNIT = 1000           # fewer bytes or nanoseconds are more lik
 COPULAS = frozenset({"is", "are", "was", "were", "be", "been", "that", "which", "who", "currently", "now"})
 PREPOSITIONS = frozenset({"of", "with", "for", "from", "in", "on"})
 UNIT_KINDS = frozenset({Kind.SIZE, Kind.DURATION})
+COUNTING = frozenset({"take", "sum", "per-second"})
+THINGS = ROW_WORDS | set(facts_of("system").mass)
 SUPERLATIVES = frozenset({"top", "bottom", "maximum", "minimum"})
 SUPERLATIVE_WORDS = frozenset(f"{MOST}|{LEAST}".split("|"))
-OTHER_THING, ROW_WORD, COUNTED_AS_ROW = 0.3, 0.7, 0.5      # a column that is called as another source's rows are, or as this one's; interrupts for vectors
+# The cost of a column that is called as another source's rows are, or as this one's; of interrupts for vectors; of what the system only counts.
+OTHER_THING, ROW_WORD, COUNTED_AS_ROW, OF_SYSTEM = 0.4, 0.7, 0.5, 0.6
 HOLES = frozenset("MEASURE COLUMN KEY TEXT PART IDENTIFIER ITSELF VALUE WORD NUMBER NUMBER2 COUNT QUALITY ROW +ROW".split())
 
 
@@ -54,6 +57,11 @@ class Brick:
     def first(self) -> int:
         """The index of its first token."""
         return (self.mask & -self.mask).bit_length() - 1
+
+
+def places_of(mask: int) -> list[int]:
+    """The indices of the tokens in a mask."""
+    return [place for place in range(mask.bit_length()) if mask >> place & 1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +145,10 @@ def _brick(operator: Operator, match: _Match, tokens: Sequence[Token], leaf: Lea
         cost += _misread(operator, at, tokens, leaf)
     if operator.name == "where" and COPULAS & set(first.lead):
         cost -= 0.3                     # "tasks that are sleeping"
+    if operator.name not in COUNTING and leaf.facts.single and fill.column is not None and singular(fill.column.name)[0] in ROW_WORDS:
+        cost += 1.0                     # the system's row only counts tasks
+    if operator.rank is Rank.TAKE and leaf.facts.single and first.word in ROW_WORDS and not first.plural and match.end < len(tokens):
+        cost += 1.0                     # "cpu idle percentage" is not about how many CPUs there are
     if operator.rank is Rank.KEEP and fill.number is not None and fill.column is None and not match.mentions:
         if match.end < len(tokens) and "of" in tokens[match.end].lead and leaf.named(tokens, match.end):
             return None                 # "more than 3 MiB of ..." says of what
@@ -194,7 +206,8 @@ def _rest(items: Sequence[_Item], index: int, tokens: Sequence[Token], leaf: Lea
     while place < len(tokens):
         for step in _item(item, tokens, leaf, replace(match, end=place, cost=cost)):
             yield from _rest(items, index + 1, tokens, leaf, step)
-        if _is_skippable(tokens[place], leaf) and "per" not in items[index - 1].words:      # "per cpu": the row itself is the key
+        is_bare = item.hole == "NUMBER" and bool(items[index - 1].hole)                  # "load of cpu 0" is no load of 0
+        if _is_skippable(tokens[place], leaf) and "per" not in items[index - 1].words and not is_bare:      # "per cpu": the row itself is the key
             cost += SKIP
         elif item.gap:
             cost += GAP
@@ -241,8 +254,8 @@ def _item(item: _Item, tokens: Sequence[Token], leaf: Leaf, match: _Match) -> It
         case "QUALITY":
             yield from _quality(token, leaf, match)
         case _:
-            is_elsewhere = token.word in ROW_WORDS and not token.literal and item.hole != "IDENTIFIER"
-            extra = ROW_WORD if token.word in leaf.row_words else OTHER_THING if is_elsewhere else 0.0
+            is_elsewhere = token.word in THINGS and not token.literal and item.hole == "COLUMN"
+            extra = ROW_WORD if token.word in leaf.row_words else (OF_SYSTEM if leaf.facts.single else OTHER_THING) if is_elsewhere else 0.0
             for named in leaf.named(tokens, start):
                 yield from _named(item.hole, replace(named, cost=named.cost + extra), leaf, replace(match, mentions=match.mentions or token.word in leaf.names))
 

@@ -15,15 +15,16 @@ from itertools import pairwise
 from jit_synth.intent import Intent, Token
 from jit_synth.interpret import interpret_step
 from jit_synth.lowering import DoesNotFit, lower_brick, take_columns
-from jit_synth.operators import BY_NAME, OPERATORS, Operator, Rank
-from jit_synth.patterns import Brick, bricks_of, parse_pattern
-from jit_synth.plan import Plan, PlanError, Step, step_type
+from jit_synth.operators import BY, BY_NAME, OPERATORS, Operator, Rank
+from jit_synth.patterns import Brick, bricks_of, parse_pattern, places_of
+from jit_synth.plan import Keep, Plan, PlanError, Step, step_type
 from jit_synth.refusals import CommandStopped, StopKind
-from jit_synth.senses import Held, Leaf
+from jit_synth.senses import Leaf
 from jit_synth.values import Row, Shape, Type
 from jit_synth.vocabulary import CELL_WORDS, HAVING_WORDS, SOURCE_WORDS, VERBS, WHOLE_WORDS, facts_of, forms, is_identifier
 
 MOST_STATES = 3000                      # partial plans looked at before the search gives up
+FARTHEST = 2.35                         # a reading that costs more is a guess
 MARGIN = 0.35                           # two readings closer than this are equally good
 LEAF_UNSAID, SINGLE_UNSAID = 1.0, 0.5   # a source that no word names; less for the one about the whole system
 FILLER, WHOLE, EPITHET, FROM_DOC = 0.1, 0.1, 0.1, 0.3
@@ -32,6 +33,7 @@ TAKE_AGAIN = 0.5                        # a second column without "and"
 SEVERAL = frozenset({Rank.KEEP, Rank.TAKE})
 COORDINATED = frozenset({Rank.KEEP, Rank.TAKE})
 OTHER_SOURCES = SOURCE_WORDS - frozenset(facts_of("system").mass)      # "system load" speaks of all CPUs
+BY_WORDS = frozenset(BY.split("|"))
 OPERATOR_WORDS = frozenset(word for operator in OPERATORS for pattern in operator.patterns for item in parse_pattern(pattern) for word in item.words)
 PIPE_WORDS = frozenset("row item object record entry value it result element thing input pipe output".split())
 VERB_NEEDS: dict[str, frozenset[Rank]] = {        # what a verb that is not accounted for by an operator must come with
@@ -126,8 +128,10 @@ class _Search:
         self.worlds: Sequence[World] = ()
         self.bricks = bricks_of(self.tokens, leaf)
         self.meant = 0                                        # tokens that some operator could account for
+        self.held = 0                                         # and those that name a cell
         for brick in self.bricks:
             self.meant |= brick.mask
+            self.held |= brick.mask if brick.fill.held is not None else 0
         self.leaf_is_named = any(self.names_leaf(token) for token in self.tokens)
         self.fillers = [self.filler_cost(index, token) for index, token in enumerate(self.tokens)]
         self.all = (1 << len(self.tokens)) - 1
@@ -170,9 +174,6 @@ class _Search:
             self.found.exhausted = True
             return None
         cost, mask = state.cost + brick.cost, state.mask | brick.mask
-        held = brick.fill.held
-        if held is not None and any(_contradicts(held, one.fill.held) for one in state.bricks):
-            return None                                       # "warnings and errors" are not rows that are both
         if brick.operator.lowers == ("take",):
             assert brick.fill.column is not None
             return replace(state, mask=mask, cost=cost, bricks=(*state.bricks, brick), takes=(*state.takes, brick.fill.column.name))
@@ -183,6 +184,8 @@ class _Search:
             answers = self.advance(state, steps)
         except (DoesNotFit, PlanError):                       # by the operator's signature, or by a step's
             return None
+        if any(_contradicts(one, other) for one in steps for other in state.steps):
+            return None                                       # "warnings and errors" are not rows that are both
         spans = (*state.spans, Span(brick.operator, len(state.steps), len(state.steps) + len(steps)))
         return _State((*state.steps, *steps), kind, mask, cost, (*state.bricks, brick), state.takes, answers, spans)
 
@@ -233,6 +236,8 @@ class _Search:
             cost += COUNTED_ROWS
         if self.leaf.is_pipe and len(state.steps) == 1:
             return                                            # to hand on what is in the pipe is no command
+        if cost > FARTHEST:
+            return
         plan = Plan(state.steps, self.leaf.input, self.leaf.reads)
         self.found.candidates.append(Candidate(plan, round(cost + self.leaf.cost, 6), state.answers, self.leaf, state.spans))
 
@@ -242,7 +247,8 @@ class _Search:
             return False
         by_key = 0                                            # "on cpu 2" names no source
         for brick in state.bricks:
-            if brick.fill.key is not None or (brick.fill.column is not None and is_identifier(brick.fill.column)):
+            is_number = brick.operator.rank is Rank.KEEP and brick.fill.column is not None and is_identifier(brick.fill.column)
+            if is_number or (brick.fill.key is not None and any(self.tokens[place].word in BY_WORDS for place in places_of(brick.mask))):
                 by_key |= brick.mask
         others = [token for index, token in enumerate(self.tokens) if not by_key >> index & 1 and token.word in OTHER_SOURCES and not token.literal]
         if others and not self.leaf.facts.single:
@@ -285,7 +291,7 @@ class _Search:
             return 0.0 if self.intent.verb == "retrieve" else FILLER
         if token.word == "and":
             return 0.0
-        if token.word in WHOLE_WORDS and index:
+        if token.word in WHOLE_WORDS and index and not self.held >> index & 1:
             return WHOLE
         if token.word in self.leaf.facts.epithets and self.leaf_is_named:
             return EPITHET
@@ -309,8 +315,8 @@ class _Search:
         return tuple(answer if isinstance(answer, StopKind) else _answer(steps, state.type, plan, answer, {}) for answer in state.answers)
 
 
-def _contradicts(one: Held, other: Held | None) -> bool:
-    return other is not None and one.column == other.column and one.comparison == other.comparison == "equal" and one.constant != other.constant
+def _contradicts(one: Step, other: Step) -> bool:
+    return isinstance(one, Keep) and isinstance(other, Keep) and one.column == other.column and one.comparison == other.comparison == "equal"
 
 
 def _is_telling(answer: Answer) -> bool:

@@ -13,7 +13,7 @@ from jit_synth.intent import Token
 from jit_synth.plan import Step
 from jit_synth.values import Row, Type
 from jit_synth.vocabulary import (
-    CELL_SYNONYMS, COLUMN_SYNONYMS, KIND_WORDS, SOURCE_WORDS, STOP_WORDS, Facts, facts_of,
+    CELL_SYNONYMS, COLUMN_SYNONYMS, FUNCTION_WORDS, KIND_WORDS, SOURCE_WORDS, STOP_WORDS, Facts, facts_of,
     forms, is_identifier, is_numeric, singular, source_words)
 from kernel.telemetry import Column, Kind
 
@@ -90,7 +90,7 @@ class Leaf:
         """Words with which the source describes itself, and that are no column's, kind's or source's name."""
         words = {singular(word.strip(".,:;()'").removesuffix("'s").lower())[0] for word in self.doc.split()}
         columns = {part for column in self.type.columns for part in column.name.split("_")}
-        return frozenset(word for word in words if len(word) > 2) - columns - KIND_WORDS.keys() - SOURCE_WORDS - STOP_WORDS
+        return frozenset(word for word in words if len(word) > 2) - columns - KIND_WORDS.keys() - SOURCE_WORDS - STOP_WORDS - FUNCTION_WORDS
 
     @cached_property
     def row_words(self) -> frozenset[str]:

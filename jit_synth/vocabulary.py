@@ -68,7 +68,8 @@ COLUMN_SYNONYMS: dict[str, tuple[str, ...]] = {
     "utilization": ("load", "used"), "utilisation": ("load", "used"), "capacity": ("total", "size"), "identifier": ("id",), "pid": ("id",),
     "runtime": ("time",),
     "type": ("kind", "class"), "severity": ("level",), "subsystem": ("facility",), "processor": ("cpu",), "core": ("cpu",), "vcpu": ("cpu",),
-    "process": ("task",), "irq": ("interrupt",), "ram": ("memory",), "frequency": ("rate",), "per-second": ("rate",), "condition": ("state",),
+    "process": ("task",), "irq": ("interrupt",), "ram": ("memory",), "frequency": ("rate",), "per-second": ("rate",), "how-busy": ("load",),
+    "condition": ("state",),
     "status": ("state",),
     "kernel": ("system",), "text": ("message",),
 }
@@ -105,7 +106,7 @@ CELL_SYNONYMS = {"busy": "running", "active": "running", "asleep": "sleeping", "
                  "fault": "error", "failure": "error"}
 
 QUALITIES: dict[str, tuple[str, bool]] = {
-    "busiest": ("busy", True), "hottest": ("busy", True), "idlest": ("busy", False), "quietest": ("busy", False),
+    "busiest": ("busy", True), "hottest": ("busy", True), "idlest": ("busy", False), "quietest": ("busy", False), "laziest": ("busy", False),
     "largest": ("big", True), "biggest": ("big", True), "heaviest": ("big", True), "smallest": ("big", False), "tiniest": ("big", False),
     "newest": ("new", True), "latest": ("new", True), "recent": ("new", True), "longest-running": ("busy", True), "most-recent": ("new", True),
     "oldest": ("new", False), "earliest": ("new", False),
@@ -123,12 +124,14 @@ PHRASES: dict[tuple[str, ...], str] = {
     ("standard", "deviation"): "deviation", ("less", "than"): "below", ("lower", "than"): "below", ("fewer", "than"): "below", ("smaller", "than"): "below",
     ("shorter", "than"): "below", ("more", "than"): "above", ("greater", "than"): "above", ("higher", "than"): "above", ("larger", "than"): "above",
     ("bigger", "than"): "above", ("longer", "than"): "above", ("as", "well", "as"): "and",
-    ("system", "call"): "syscall", ("system", "calls"): "syscall", ("since", "boot"): "since-boot", ("used", "by"): "used-by", ("taken", "by"): "used-by",
+    ("system", "call"): "syscall", ("system", "calls"): "syscall", ("since", "boot"): "since-boot", ("boot", "time"): "boot-time", ("how", "busy"): "how-busy",
+    ("how", "loaded"): "how-busy", ("up", "time"): "uptime",
+    ("used", "by"): "used-by", ("taken", "by"): "used-by",
     ("made", "by"): "used-by", ("held", "by"): "used-by", ("without", "duplicates"): "distinct", ("without", "repetitions"): "distinct",
 }
 # Words without a meaning of their own here. Not among them: negations, conjunctions, times, modal verbs; what they say must be accounted for.
 STOP_WORDS = frozenset(
-    "the a an of in on for from to with as into at me us i my our this that these those them their its is are was were be been has have having do does"
+    "the a an of in on for from to with as into at me us i my our this that these those them their its is are was were be been has have having do does did"
     " there please now currently current live right which what who whose all any only using taking".split())
 
 IRREGULAR = {"processes": "process", "indices": "index", "statuses": "status", "busses": "bus", "buses": "bus", "entries": "entry", "classes": "class",
@@ -137,7 +140,9 @@ NO_PLURAL = frozenset({"process", "class", "address", "status", "bus", "less", "
 
 
 # Words for all that there is to know of something.
-WHOLE_WORDS = frozenset("stat statistic info information detail data metric overview snapshot everything since-boot list table report".split())
+WHOLE_WORDS = frozenset("stat statistic info information detail data metric overview snapshot everything ones since-boot list table report".split())
+# Words of a source's description that are not about anything in particular.
+FUNCTION_WORDS = frozenset("how what when where why each every by and or not one two first last whole part number name used".split())
 # Words that stand between a thing and its measure, as in "the task that uses the most memory".
 HAVING_WORDS = frozenset("use consume take need hold occupy handle serve make execute receive spend cause produce own run occur happen contain get come made"
                          " held spent taken used-by".split())
