@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from math import sqrt
 
-from jit_synth.plan import Aggregate, Cell, Distinct, Fold, Format, Group, Keep, Map, Only, Order, Plan, Read, Reverse, Slice, Split, Step, Upstream
+from jit_synth.plan import Aggregate, Cell, Distinct, Fold, Format, Group, Keep, KeepAny, Map, Only, Order, Plan, Read, Reverse, Slice, Split, Step, Upstream
 from jit_synth.present import fraction, present
 from jit_synth.refusals import CommandStopped, StopKind
 from jit_synth.values import LARGEST_INTEGER, REAL_KINDS, SMALLEST_INTEGER, Row, Type
@@ -55,6 +55,8 @@ def interpret_step(step: Step, before: Type | None, after: Type, rows: Rows, sou
         case Keep(column=column, comparison=comparison, constant=constant):
             holds = _COMPARISONS[comparison]
             return [row for row in rows if holds(row[column], constant)]
+        case KeepAny(column=column, constants=constants):
+            return [row for row in rows if row[column] in constants]
         case Order(column=column, descending=descending):
             return sorted(rows, key=lambda row: row[column], reverse=descending)  # type: ignore[arg-type,return-value]  # a column has one kind
         case Slice(part=part, count=count):

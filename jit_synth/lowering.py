@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from jit_synth.patterns import Brick, Fill
-from jit_synth.plan import Aggregate, Cell, Distinct, Fold, Format, Group, Keep, Map, Order, Reverse, Slice, Step
+from jit_synth.plan import Aggregate, Cell, Distinct, Fold, Format, Group, Keep, KeepAny, Map, Order, Reverse, Slice, Step
 from jit_synth.present import whole_of
 from jit_synth.senses import Leaf
 from jit_synth.values import TEXT_COLUMN, Shape, Type
@@ -101,6 +101,19 @@ def _keep(variant: str, fill: Fill, before: Type, leaf: Leaf) -> Lowered:
         _require(len(places) == 1 or bool(big))
         place = big[0] if big else places[0]
     return [Keep(place, comparison, _number(number, before.columns[place]))], before
+
+
+def _keep_any(variant: str, fill: Fill, before: Type, leaf: Leaf) -> Lowered:
+    _require(before.shape is Shape.TABLE)
+    if variant == "VALUE":
+        assert fill.held is not None and fill.held2 is not None
+        _require(fill.held.comparison == "equal")
+        return [KeepAny(_place(before, fill.held.column.name), (fill.held.constant, fill.held2.constant))], before
+    name = leaf.facts.identity[0] if variant == "identity" and leaf.facts.identity else fill.column.name if fill.column is not None else ""
+    place = _place(before, name)
+    assert fill.number is not None and fill.number2 is not None
+    _require(before.columns[place].kind is Kind.INTEGER)
+    return [KeepAny(place, tuple(_number(number, before.columns[place]) for number in (fill.number, fill.number2)))], before
 
 
 def _number(number: int | float, column: Column) -> int | float:
@@ -260,5 +273,6 @@ def _format(variant: str, fill: Fill, before: Type, leaf: Leaf) -> Lowered:
 
 
 _VERBS: dict[str, Callable[[str, Fill, Type, Leaf], Lowered]] = {
-    "keep": _keep, "order": _order, "slice": _slice, "reverse": _reverse, "distinct": _distinct, "only": _only, "take": _take, "map": _map, "group": _group,
+    "keep": _keep, "keep-any": _keep_any, "order": _order, "slice": _slice, "reverse": _reverse, "distinct": _distinct, "only": _only, "take": _take,
+    "map": _map, "group": _group,
     "fold": _fold, "format": _format}

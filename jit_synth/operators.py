@@ -9,7 +9,7 @@ A pattern is what the words around an operator look like, in the order of typing
     MEASURE         a column that can be measured        COLUMN   any column           KEY    a column to group by
     TEXT            a text column                        PART     a column that is a part of another one, as used of total
     IDENTIFIER      a column whose numbers are names     ITSELF   the column that VALUE is a cell of
-    VALUE           a cell of a text column              WORD     any word or quoted text
+    VALUE VALUE2    a cell of a text column              WORD     any word or quoted text
     NUMBER NUMBER2  a number                             COUNT    a whole number without a unit
     QUALITY         a superlative that the source gives a measure to, as busiest
     ROW             a word for a row; +ROW: with no "of the" or the like in front of it
@@ -109,6 +109,13 @@ OPERATORS: tuple[Operator, ...] = (
     _keep("where-adjective", "the rows that hold a value: running tasks", "VALUE", "VALUE .. +ROW", cost=0.1),
     _keep("where-named", "the rows whose column holds a value: level error", "VALUE", "ITSELF is|equal? VALUE", "VALUE ITSELF", cost=0.1),
     _keep("where", "the rows that hold a value", "VALUE", "VALUE", cost=0.4),
+    Operator("where-either", "the rows that hold one of two values", Rank.KEEP, "table, two values", "table",
+             ("VALUE or|and VALUE2", "VALUE or|and VALUE2 +ROW"),
+             ("keep-any VALUE",), ("subset", "idempotent"), 0.2),
+    Operator("where-numbers", "the rows with one of two numbers in a column: cpu 0 or 1", Rank.KEEP, "table, column, two numbers", "table",
+             ("IDENTIFIER NUMBER or|and NUMBER2", "IDENTIFIER NUMBER or|and IDENTIFIER NUMBER2"), ("keep-any NUMBER",), ("subset", "idempotent"), 0.2),
+    Operator("where-rows", "two rows by their numbers: task 2 and task 3", Rank.KEEP, "table, two numbers", "table", ("ROW NUMBER or|and ROW? NUMBER2",),
+             ("keep-any identity",), ("subset", "idempotent"), 0.4),
     _keep("where-not", "the rows that do not hold a value", "not VALUE", "not|except|excluding|without|non|neither VALUE", "ITSELF not VALUE"),
     _keep("where-contains", "the rows whose text contains a word", "contains", "TEXT contains|containing|contain|mention|mentioning|like|match|matching WORD",
           "contains|containing|contain|mention|mentioning|about|matching|match|grep|search WORD"),
@@ -175,7 +182,8 @@ OPERATORS: tuple[Operator, ...] = (
     Operator("listed", "the rows by a column that does not measure", Rank.ORDER, "table, column", "table", ("by KEY",), ("order up",),
              ("permutation", "sorted"), 1.0),
     Operator("top", "the rows with the largest values of a measure", Rank.ORDER, "table, measure", "table",
-             (f"COUNT? {MOST} COUNT? MEASURE +ROW", f"ROW .. COUNT? {MOST} MEASURE", f"COUNT ROW .. {MOST} MEASURE", f"{MOST} COUNT? .. by MEASURE"),
+             (f"COUNT? {MOST} COUNT? MEASURE +ROW", f"ROW .. COUNT? {MOST} MEASURE", f"COUNT ROW .. {MOST} MEASURE", f"{MOST} COUNT? .. by MEASURE",
+              "most|top COUNT? MEASURE"),
              ("order down", "slice first"),
              ("subset", "sorted"), 0.5),
     Operator("bottom", "the rows with the smallest values of a measure", Rank.ORDER, "table, measure", "table",

@@ -26,7 +26,7 @@ SUPERLATIVES = frozenset({"top", "bottom", "maximum", "minimum"})
 SUPERLATIVE_WORDS = frozenset(f"{MOST}|{LEAST}".split("|"))
 # The cost of a column that is called as another source's rows are, or as this one's; of interrupts for vectors; of what the system only counts.
 OTHER_THING, ROW_WORD, COUNTED_AS_ROW, OF_SYSTEM = 0.4, 0.7, 0.5, 0.6
-HOLES = frozenset("MEASURE COLUMN KEY TEXT PART IDENTIFIER ITSELF VALUE WORD NUMBER NUMBER2 COUNT QUALITY ROW +ROW".split())
+HOLES = frozenset("MEASURE COLUMN KEY TEXT PART IDENTIFIER ITSELF VALUE VALUE2 WORD NUMBER NUMBER2 COUNT QUALITY ROW +ROW".split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,7 @@ class Fill:
     column: Column | None = None
     key: Column | None = None
     held: Held | None = None
+    held2: Held | None = None
     word: str = ""
     number: int | float | None = None
     number2: int | float | None = None
@@ -241,6 +242,11 @@ def _item(item: _Item, tokens: Sequence[Token], leaf: Leaf, match: _Match) -> It
             for held in leaf.held(tokens, start):
                 if match.fill.column is None or match.fill.column == held.column:
                     yield replace(_extended(match, start, held.end, held.cost), fill=replace(match.fill, held=held))
+        case "VALUE2":
+            for held in leaf.held(tokens, start):
+                first = match.fill.held
+                if first is not None and first.column == held.column and first.comparison == held.comparison == "equal" and first.constant != held.constant:
+                    yield replace(_extended(match, start, held.end, held.cost), fill=replace(match.fill, held2=held))
         case "WORD":
             if token.number is None:
                 for column in _text_columns(match.fill.column, leaf):
@@ -267,6 +273,8 @@ def _named(hole: str, named: Named, leaf: Leaf, match: _Match) -> Iterator[_Matc
             "PART": whole_of(leaf.type.columns, list(leaf.type.columns).index(column)) is not None}
     if not fits[hole]:
         return
+    if hole == "IDENTIFIER" and match.fill.column not in (None, column):
+        return
     if hole in ("MEASURE", "COLUMN", "IDENTIFIER") and match.fill.number is not None:      # "above 3 MiB of memory"
         extra = _number_cost(match.fill.number, match.fill.unit, column)
         if extra is None:
@@ -281,6 +289,8 @@ def _number(hole: str, token: Token, leaf: Leaf, match: _Match) -> Iterator[_Mat
         return
     extended = _extended(match, match.end, match.end + 1, 0.0)
     if hole == "NUMBER2":
+        if token.kind is not match.fill.unit:
+            return
         yield replace(extended, fill=replace(match.fill, number2=token.number))
         return
     fill = replace(match.fill, number=token.number, unit=token.kind)

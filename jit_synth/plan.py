@@ -42,6 +42,14 @@ class Keep:
 
 
 @dataclass(frozen=True, slots=True)
+class KeepAny:
+    """The rows whose cell equals one of some constants."""
+
+    column: int
+    constants: tuple[int | float | str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Order:
     """The rows sorted by a column, stable; text by code points."""
 
@@ -129,8 +137,10 @@ class Format:
     style: str
 
 
-Step = Read | Upstream | Only | Keep | Order | Slice | Reverse | Distinct | Map | Fold | Group | Split | Format
-STEPS: dict[str, type[Step]] = {step.__name__: step for step in (Read, Upstream, Only, Keep, Order, Slice, Reverse, Distinct, Map, Fold, Group, Split, Format)}
+Step = Read | Upstream | Only | Keep | KeepAny | Order | Slice | Reverse | Distinct | Map | Fold | Group | Split | Format
+STEPS: dict[str,
+            type[Step]] = {step.__name__: step for step in (Read, Upstream, Only, Keep, KeepAny, Order, Slice, Reverse, Distinct, Map, Fold, Group, Split,
+                                                            Format)}
 
 COMPARISONS = {"equal": "=", "not-equal": "≠", "above": ">", "below": "<", "at-least": "≥", "at-most": "≤", "contains": "contains"}
 CELLS = frozenset({"column", "share", "proportion", "complement", "per-second", "length"})
@@ -190,6 +200,9 @@ def step_type(step: Step, before: Type | None, plan: Plan) -> Type:
             return Type(Shape.RECORD, before.columns)
         case Keep(column=column, comparison=comparison, constant=constant):
             _require(column < width and comparison in COMPARISONS and _is_comparable(before.columns[column].kind, comparison, constant), step)
+        case KeepAny(column=column, constants=constants):
+            _require(column < width and bool(constants), step)
+            _require(all(_is_comparable(before.columns[column].kind, "equal", constant) for constant in constants), step)
         case Order(column=column):
             _require(column < width, step)
         case Slice(part=part, count=count):
@@ -242,6 +255,8 @@ def describe(step: Step, before: Type | None) -> str:
             return "the value in the pipe"
         case Keep(column=column, comparison=comparison, constant=constant):
             return f"keep where {names[column]} {COMPARISONS[comparison]} {constant!r}"
+        case KeepAny(column=column, constants=constants):
+            return f"keep where {names[column]} is {' or '.join(repr(constant) for constant in constants)}"
         case Order(column=column, descending=descending):
             return f"sort by {names[column]}, {'largest' if descending else 'smallest'} first"
         case Slice(part=part, count=count):
@@ -329,6 +344,8 @@ def _step_from_plain(plain: Mapping[str, Any]) -> Step:
     values: dict[str, Any] = {field.name: plain[field.name] for field in fields(kind)}
     if "columns" in values:
         values["columns"] = tuple(_column_from_plain(column) for column in values["columns"])
+    if "constants" in values:
+        values["constants"] = tuple(values["constants"])
     if "cells" in values:
         values["cells"] = tuple(Cell(cell["how"], tuple(cell["columns"])) for cell in values["cells"])
     if "aggregates" in values:

@@ -83,12 +83,13 @@ class Resolver:
         """Load libraries and tables, and the learned commands."""
         from jit_synth import validate
         from jit_synth.patterns import bricks_of
+        from jit_synth.runtime import Limits
         from jit_synth.wasm.lower import compile_plan
 
         try:
             leaf = Leaf((), NOTHING, NOTHING, None, True, ())
             bricks_of((), leaf)
-            self._program(compile_plan(Plan((Upstream(), Split("line")), Type(Shape.TEXT, (TEXT_COLUMN,)), ()))[1])
+            self._program(compile_plan(Plan((Upstream(), Split("line")), Type(Shape.TEXT, (TEXT_COLUMN,)), ()))[1], Limits().fuel)
             self._recall()
             assert self._keys.name and validate
         except SynthesisError as trouble:
@@ -301,7 +302,7 @@ class Resolver:
         best = found.candidates[0]
         plan, prompt = best.plan, request.prompt()
         source, wasm = compile_plan(plan)
-        program = self._program(wasm)
+        program = self._program(wasm, Limits().fuel)
         try:
             evidence = validate(plan, best.spans, program, live, upstream)
         except Disagreement as trouble:
@@ -333,16 +334,16 @@ class Resolver:
         return {"explored": found.explored, "readings": len(found.candidates), "cost": best.cost, "words": words,
                 **({"next": str(different.plan), "next_cost": different.cost} if different is not None else {})}
 
-    def _program(self, wasm: bytes) -> Program:
-        from jit_synth.runtime import Program
+    def _program(self, wasm: bytes, fuel: int) -> Program:
+        from jit_synth.runtime import Limits, Program
 
         name = digest(wasm)
         if name not in self._programs:
-            self._programs[name] = Program(wasm, self.grants)
+            self._programs[name] = Program(wasm, self.grants, Limits(fuel=fuel))
         return self._programs[name]
 
     def _command(self, record: Record, plan: Plan, sealed: Sealed, *, is_new: bool) -> Command:
-        return Command(record.name, plan, record, is_new, sealed, self._program(sealed.wasm), self.sources, self._keys, self.notes.append)
+        return Command(record.name, plan, record, is_new, sealed, self._program(sealed.wasm, record.fuel), self.sources, self._keys, self.notes.append)
 
 
 def _names_and_kinds(columns: Sequence[Column]) -> frozenset[tuple[str, Kind]]:

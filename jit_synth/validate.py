@@ -10,7 +10,7 @@ from typing import Any
 
 from jit_synth.interpret import finite, interpret_step
 from jit_synth.laws import LAWS
-from jit_synth.plan import Keep, Plan
+from jit_synth.plan import Keep, KeepAny, Plan
 from jit_synth.probes import LARGE_ROWS, Probe, breaking, telling
 from jit_synth.refusals import CommandStopped, StopKind, SynthesisError
 from jit_synth.runtime import Program
@@ -118,7 +118,7 @@ def _reach(plan: Plan, program: Program, kind: Type, source: str) -> int:
     """About how many rows the fuel suffices for, from its growth when there are twice the rows. Raises: Disagreement (too steep)."""
     rows = next(probe for probe in breaking(kind, source, _constants(plan)) if probe.name == "large").rows
     half = rows[:LARGE_ROWS // 2]
-    if any(isinstance(step, Keep) for step in plan.steps):
+    if any(isinstance(step, (Keep, KeepAny)) for step in plan.steps):
         rows = half + half                                    # so that of twice the rows twice as many are kept
     less, fuel = (_compared(plan, program, probe, _interpreted(plan, (), probe, set()))[1] for probe in (Probe("half", half), Probe("double", rows)))
     if not less or not fuel:
@@ -133,7 +133,8 @@ def _reach(plan: Plan, program: Program, kind: Type, source: str) -> int:
 
 
 def _constants(plan: Plan) -> list[object]:
-    return [step.constant for step in plan.steps if isinstance(step, Keep)]
+    singles = [step.constant for step in plan.steps if isinstance(step, Keep)]
+    return [*singles, *(constant for step in plan.steps if isinstance(step, KeepAny) for constant in step.constants)]
 
 
 def _shown(result: list[Row] | StopKind) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from jit_synth.abi import CELL, HEADER, READ_SIGNATURE, STREAM_READ, STREAM_WRITE, WRITE_SIGNATURE, source_import
 from jit_synth.interpret import WHOLE_MEANS, fold_ascii
-from jit_synth.plan import Aggregate, Cell, Distinct, Fold, Format, Group, Keep, Map, Only, Order, Plan, Read, Reverse, Slice, Split, Step, Upstream
+from jit_synth.plan import Aggregate, Cell, Distinct, Fold, Format, Group, Keep, KeepAny, Map, Only, Order, Plan, Read, Reverse, Slice, Split, Step, Upstream
 from jit_synth.values import REAL_KINDS, Shape, Type
 from kernel.telemetry import Kind
 
@@ -105,6 +105,8 @@ class _Lowering:
                 self.add("if rows == 0:", "    no_rows()", "rows = 1")
             case Keep():
                 self.keep(f"if {self.holds(step, before)}:", stride)
+            case KeepAny(column=column, constants=constants):
+                self.keep(f"if {' or '.join(self.holds(Keep(column, 'equal', one), before) for one in constants)}:", stride)
             case Order(column=column, descending=descending):
                 self.order(before.columns[column].kind, column, descending, stride)
             case Slice(part="first", count=count):

@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jit_synth.interpret import interpret
-from jit_synth.plan import (AGGREGATES, GROUPED, STYLES, Aggregate, Cell, Distinct, Fold, Format, Group, Keep, Map, Order, Plan, Reverse, Slice, Split, Step,
+from jit_synth.plan import (AGGREGATES, GROUPED, STYLES, Aggregate, Cell, Distinct, Fold, Format, Group, Keep, KeepAny, Map, Order, Plan, Reverse, Slice, Split,
+                            Step,
                             Upstream,
                             plan_from_plain, plan_to_plain, step_type)
 from jit_synth.present import whole_of
@@ -76,7 +77,7 @@ def a_step(draw: st.DrawFn, before: Type) -> list[Step]:
     """One step (or a few that belong together) that fits; none if the one that was drawn does not."""
     if before.shape is Shape.TEXT:
         return [Split(draw(st.sampled_from(["line", "word"])))]
-    choice = draw(st.sampled_from(["keep", "order", "slice", "reverse", "distinct", "map", "fold", "group", "median", "format"]))
+    choice = draw(st.sampled_from(["keep", "keep-any", "order", "slice", "reverse", "distinct", "map", "fold", "group", "median", "format"]))
     is_table = before.shape is Shape.TABLE
     if choice == "format":
         return [Format(draw(st.sampled_from(sorted(STYLES))))]
@@ -95,6 +96,8 @@ def a_step(draw: st.DrawFn, before: Type) -> list[Step]:
         comparisons = ["equal", "not-equal", "contains"] if kind is Kind.TEXT else ["equal", "not-equal"] if kind is Kind.BOOLEAN else \
             ["equal", "not-equal", "above", "below", "at-least", "at-most"]
         return [Keep(column, draw(st.sampled_from(comparisons)), draw(cells(kind)))]
+    if choice == "keep-any":
+        return [KeepAny(column, tuple(draw(st.lists(cells(kind), min_size=1, max_size=3))))]
     if choice == "order":
         return [Order(column, draw(st.booleans()))]
     if choice == "slice":

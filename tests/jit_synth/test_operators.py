@@ -16,6 +16,7 @@ from tests.jit_synth.fixture import ROWS, columns_of, sources
 
 WORDS: dict[str, str] = {
     "where-adjective": "Get-SleepingTasks", "where-named": "log with level error", "where": "tasks that are ready", "where-not": "tasks not running",
+    "where-either": "show warnings and errors", "where-numbers": "tasks on cpu 1 or 2", "where-rows": "load of cpu 0 and cpu 1",
     "where-contains": 'messages containing "reset"', "where-above": "cpus with load above 20%", "where-below": "tasks with memory below 1MiB",
     "where-at-least": "tasks with at least 1100 syscalls", "where-at-most": "tasks with at most 540 syscalls", "where-number": "tasks on cpu 2",
     "where-not-number": "tasks not on cpu 2", "where-measure": "tasks with priority 64", "where-row": "task 3",
