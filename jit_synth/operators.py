@@ -214,7 +214,7 @@ OPERATORS: tuple[Operator, ...] = (
     Operator("reverse", "the rows, last one first", Rank.CUT, "table", "table", ("reverse|reversed|backward|backwards|invert|flip",), ("reverse",),
              ("permutation",), 0.5),
     # --- which columns --------------------------------------------------------------------------------------------------------
-    Operator("take", "a column of the rows", Rank.TAKE, "table, column", "table", ("COLUMN", "column|field COLUMN", "COLUMN column|field"), ("take",),
+    Operator("take", "a column of the rows", Rank.TAKE, "table, column", "table", ("COLUMN", "column|field|property COLUMN", "COLUMN column|field"), ("take",),
              ("same-count",), 0.2),
     Operator("take-each", "a column of the rows, row by row", Rank.TAKE, "table, column", "table", ("COLUMN per|each|every ROW",), ("take",), ("same-count",),
              1.2),

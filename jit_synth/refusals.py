@@ -15,7 +15,7 @@ class RefusalKind(Enum):
     AMBIGUOUS = "the words mean two things that differ"
     BUDGET = "the search ended before an answer"
     NEEDS_CAPABILITY = "a capability was not granted"
-    TOOLCHAIN_MISSING = "the WebAssembly runtime is missing"
+    TOOLCHAIN_MISSING = "what runs or signs commands is missing"
 
 
 @dataclass(frozen=True, slots=True)

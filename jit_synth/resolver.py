@@ -67,7 +67,7 @@ class Resolver:
         try:
             return self._resolve(request)
         except ToolchainMissing as trouble:
-            return Refusal(RefusalKind.TOOLCHAIN_MISSING, str(trouble), hint="pip install wasmtime cryptography")
+            return Refusal(RefusalKind.TOOLCHAIN_MISSING, str(trouble), hint="python folkering.py doctor tells what is missing")
         except LinkError as trouble:
             return Refusal(RefusalKind.NEEDS_CAPABILITY, str(trouble), hint=f"grant {trouble.capability}")
         except LineageError as trouble:                       # the key itself: a refused skill is made anew
@@ -263,7 +263,7 @@ class Resolver:
             return Refusal(RefusalKind.BUDGET, f"the search ended after {found.explored - 1} partial plans without an answer{partial}", understood, near,
                            "say it in fewer words")
         head = intent.tokens[0]
-        if not found.understood & 1 and (intent.is_verb_noun or head.word in ACTING_VERBS):
+        if not found.understood & 1 and not intent.verb and (intent.is_verb_noun or head.word in ACTING_VERBS):
             why = "would change or create something, and commands made here only read" if head.word in ACTING_VERBS else "is no verb known here"
             return Refusal(RefusalKind.UNKNOWN_VERB, f"{head.text!r} {why}", understood, near,
                            "verbs known here: get, measure, count, sort, group, select, format, ...")

@@ -69,6 +69,7 @@ COLUMN_SYNONYMS: dict[str, tuple[str, ...]] = {
     "runtime": ("time",),
     "type": ("kind", "class"), "severity": ("level",), "subsystem": ("facility",), "processor": ("cpu",), "core": ("cpu",), "vcpu": ("cpu",),
     "process": ("task",), "irq": ("interrupt",), "ram": ("memory",), "frequency": ("rate",), "per-second": ("rate",), "how-busy": ("load",),
+    "cpu-time": ("time",),
     "condition": ("state",),
     "status": ("state",),
     "kernel": ("system",), "text": ("message",),
@@ -125,7 +126,7 @@ PHRASES: dict[tuple[str, ...], str] = {
     ("shorter", "than"): "below", ("more", "than"): "above", ("greater", "than"): "above", ("higher", "than"): "above", ("larger", "than"): "above",
     ("bigger", "than"): "above", ("longer", "than"): "above", ("as", "well", "as"): "and",
     ("system", "call"): "syscall", ("system", "calls"): "syscall", ("since", "boot"): "since-boot", ("boot", "time"): "boot-time", ("how", "busy"): "how-busy",
-    ("how", "loaded"): "how-busy", ("up", "time"): "uptime",
+    ("how", "loaded"): "how-busy", ("up", "time"): "uptime", ("cpu", "time"): "cpu-time", ("processor", "time"): "cpu-time",
     ("used", "by"): "used-by", ("taken", "by"): "used-by",
     ("made", "by"): "used-by", ("held", "by"): "used-by", ("without", "duplicates"): "distinct", ("without", "repetitions"): "distinct",
 }
