@@ -1,9 +1,11 @@
 """All that this project knows of Unicorn's insides, in one place.
 
 Unicorn 2.1.4 is a QEMU 5 TCG core behind a small C API. Its public API can neither deliver exceptions through the IDT nor inject
-interrupts, but the wheel exports QEMU's own functions, and its structures lie at fixed offsets. Nor may `uc_emu_stop` and `count=` be used: both set a flag in the middle of a
-block, and while it is set Unicorn skips instruction hooks (an OUT is lost, an IN reads 0, RDTSC is the host's) and does not bring RIP up to date. This module names those functions and
+interrupts, but the wheel exports QEMU's own functions, and its structures lie at fixed offsets. This module names those functions and
 offsets; `verify.py` proves them on the wheel that is really installed before a machine is built. Nothing else may know an offset.
+
+`uc_emu_stop` and `count=` must not be used: both set a flag in the middle of a block, and while it is set Unicorn skips instruction hooks
+(an OUT is lost, an IN reads 0, RDTSC is the host's) and does not bring RIP up to date.
 
 Layout (LP64, Unicorn 2.1.4): `uc_struct` -> `CPUState` (the `cpu` pointer) -> `CPUX86State` (the `env` pointer).
 """
@@ -102,6 +104,9 @@ FEAT_8000_0001_EDX, FEAT_8000_0001_ECX = 6, 7
 
 INTERNAL_FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "x86_cpu_do_interrupt_x86_64": (None, [c_void_p]),
+    "helper_check_iob_x86_64": (None, [c_void_p, c_uint32]),
+    "helper_check_iow_x86_64": (None, [c_void_p, c_uint32]),
+    "helper_check_iol_x86_64": (None, [c_void_p, c_uint32]),
     "cpu_loop_exit_x86_64": (None, [c_void_p]),
     "x86_cpu_exec_interrupt_x86_64": (c_int, [c_void_p, c_int]),
     "helper_read_eflags_x86_64": (c_uint64, [c_void_p]),

@@ -354,8 +354,13 @@ class Engine:
             regs[0].value, regs[2].value = now & 0xFFFFFFFF, now >> 32 & 0xFFFFFFFF
             return 1
 
-        wanted = [(abi.IN_CALLBACK(on_in), abi.UC_X86_INS_IN), (abi.OUT_CALLBACK(on_out), abi.UC_X86_INS_OUT),
-                  (abi.INSN_CALLBACK(on_cpuid), abi.UC_X86_INS_CPUID)]
+        checks = function("helper_check_iob_x86_64"), function("helper_check_iow_x86_64"), function("helper_check_iol_x86_64")
+        for access, instruction in ((abi.IN_CALLBACK(on_in), abi.UC_X86_INS_IN), (abi.OUT_CALLBACK(on_out), abi.UC_X86_INS_OUT)):
+            self._keep.append(access)
+            target = ctypes.cast(access, ctypes.c_void_p).value
+            assert target is not None
+            self._hook(abi.UC_HOOK_INSN, page.add(stubs.port(env, checks, target)), instruction)
+        wanted = [(abi.INSN_CALLBACK(on_cpuid), abi.UC_X86_INS_CPUID)]
         if rdtsc is not None:
             wanted += [(abi.INSN_CALLBACK(on_rdtsc), abi.UC_X86_INS_RDTSC), (abi.INSN_CALLBACK(on_rdtsc), abi.UC_X86_INS_RDTSCP)]
         for callback, instruction in wanted:

@@ -147,6 +147,45 @@ exhausted:
     mov rax, {loop_exit}
     jmp rax
 """
+# A hook of IN or OUT (uc, port, size, ..), asked before the callback that it jumps to: this build of QEMU lets every ring reach every port.
+# SDM vol. 1, 19.5: outside ring 0 the IOPL decides, and if it does not allow it, or in virtual-8086 mode, the TSS's I/O permission map;
+# QEMU's own check raises #GP by longjmp.
+PORT_LISTING = """
+    mov rax, {env}
+    mov r10d, [rax + {hflags}]
+    and r10d, 3                   # CPL; 0 in real mode
+    je permitted
+    mov r11d, [rax + {eflags}]
+    bt r11d, 17                   # VM
+    jb ask
+    shr r11d, 12
+    and r11d, 3
+    cmp r10d, r11d
+    jbe permitted
+ask:
+    push rdi
+    push rsi
+    push rdx
+    push rcx
+    push r8
+    mov rdi, rax
+    mov rax, {check_byte}
+    cmp edx, 2
+    jb check
+    mov rax, {check_word}
+    je check
+    mov rax, {check_long}
+check:
+    call rax
+    pop r8
+    pop rcx
+    pop rdx
+    pop rsi
+    pop rdi
+permitted:
+    mov rax, {callback}
+    jmp rax
+"""
 # void handler(int signal, siginfo_t *info, void *context): info->si_value.sival_ptr is the `request` of the engine whose timer it is.
 TIMER_LISTING = """
     jmp qword ptr [rsi + 24]
@@ -209,7 +248,8 @@ def region(high_base: int, high_end: int, high_region: int, low_end: int, low_re
 
 def stop(cpu: int, attention: int) -> bytes:
     """Asks the engine to leave at the next block start. Safe in a signal handler and from any thread."""
-    return (b"\x48\xb8" + _imm64(cpu) + b"\xf0\x83\x48" + bytes([abi.CPU_INTERRUPT_REQUEST, abi.CPU_INTERRUPT_HALT]) + b"\x48\xb8" + _imm64(attention) + b"\x66\xc7\x00\xff\xff\xc3")
+    return (b"\x48\xb8" + _imm64(cpu) + b"\xf0\x83\x48" + bytes([abi.CPU_INTERRUPT_REQUEST, abi.CPU_INTERRUPT_HALT])
+            + b"\x48\xb8" + _imm64(attention) + b"\x66\xc7\x00\xff\xff\xc3")
 
 
 def exec_interrupt(original: int, stop_request: int) -> bytes:
@@ -218,6 +258,15 @@ def exec_interrupt(original: int, stop_request: int) -> bytes:
             + b"\x31\xc0" + b"\x83\xbf" + struct.pack("<i", abi.CPU_EXCEPTION_INDEX) + b"\xff" + b"\x75\x16"
             + b"\xf0\x83\x67" + bytes([abi.CPU_INTERRUPT_REQUEST, ~abi.CPU_INTERRUPT_HALT & 0xFF])
             + b"\xc6\x47" + bytes([abi.CPU_EXIT_REQUEST, 1]) + b"\x48\xba" + _imm64(stop_request) + b"\xc6\x02\x01" + b"\xc3")
+
+
+def port(env: int, checks: tuple[int, int, int], callback: int) -> bytes:
+    """`UC_HOOK_INSN` for IN and OUT: may this ring reach this port? `checks` for 1, 2 and 4 bytes; `callback` does the access."""
+    check_byte, check_word, check_long = (b"\x48\xb8" + _imm64(check) for check in checks)
+    return (b"\x48\xb8" + _imm64(env) + b"\x44\x8b\x90" + struct.pack("<i", abi.ENV_HFLAGS) + b"\x41\x83\xe2\x03\x74\x51"
+            + b"\x44\x8b\x98" + struct.pack("<i", abi.ENV_EFLAGS) + b"\x41\x0f\xba\xe3\x11\x72\x0d" + b"\x41\xc1\xeb\x0c\x41\x83\xe3\x03\x45\x39\xda\x76\x36"
+            + b"\x57\x56\x52\x51\x41\x50\x48\x89\xc7" + check_byte + b"\x83\xfa\x02\x72\x16" + check_word + b"\x74\x0a" + check_long
+            + b"\xff\xd0\x41\x58\x59\x5a\x5e\x5f" + b"\x48\xb8" + _imm64(callback) + b"\xff\xe0")
 
 
 def count(left: int, cpu: int, loop_exit: int) -> bytes:

@@ -9,7 +9,7 @@ import pytest
 from machine.engine.engine import Reason
 from machine.engine.vcpu import Activity
 from machine.errors import EngineError
-from tests.machine.engine.bench_guest import USER_CODE, USER_DATA, Guest, assemble
+from tests.machine.engine.bench_guest import TSS, USER_CODE, USER_DATA, Guest, assemble
 
 SPIN = "again: inc qword ptr [0x3000]; jmp again"
 
@@ -370,3 +370,33 @@ def test_verification_names_the_check_that_fails(monkeypatch: pytest.MonkeyPatch
         verify.wheel.__wrapped__(abi.load())
 
 
+
+
+# --- who may reach a port ----------------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("access", ["in al, 0x60", "mov dx, 0x3F8; in eax, dx", "out 0x60, ax", "mov dx, 0x3F8; out dx, eax",
+                                    "mov edi, 0x3200; mov dx, 0x60; insb", "mov esi, 0x3200; mov dx, 0x60; outsb"])
+def test_ring_3_does_not_reach_a_port(guest: Guest, access: str) -> None:
+    """SDM vol. 1, 19.5.1: CPL above IOPL, and a TSS without an I/O permission map."""
+    guest.memory.write(TSS + 102, (0x68).to_bytes(2, "little"))
+    guest.handler(13, "pop qword ptr [0x3008]; pop qword ptr [0x3000]; hlt")
+    guest.memory.write(0x40000, assemble(access, 0x40000))
+    guest.load(ENTER_USER)
+    assert guest.run(1_000_000).reason is Reason.HALT
+    last = access.rsplit(";", maxsplit=1)[-1]
+    assert guest.u64(0x3000) == 0x40000 + len(assemble(access)) - len(assemble(last)), "RIP is the instruction's"
+    assert guest.u64(0x3008) == 0
+    assert guest.ports.reads == guest.ports.writes == []
+
+
+def test_the_permission_map_and_iopl_let_ring_3_reach_ports(guest: Guest) -> None:
+    guest.memory.write(TSS + 102, (0x40).to_bytes(2, "little"))         # the map: in the TSS's own reserved bytes, ports 0..7 at +0x40
+    guest.memory.write(TSS + 0x40, b"\xdf\xff")                         # port 5 is allowed
+    guest.handler(13, "hlt")
+    guest.memory.write(0x40000, assemble("out 5, al; out 6, al", 0x40000))
+    guest.load(ENTER_USER)
+    assert guest.run(1_000_000).reason is Reason.HALT
+    assert [port for port, _size, _value in guest.ports.writes] == [5]
+    guest.load(ENTER_USER.replace("push 0x202", "push 0x3202"))        # IOPL 3
+    guest.memory.write(0x40000, assemble("out 6, al; hlt", 0x40000))
+    assert guest.run(1_000_000).reason is Reason.HALT
+    assert [port for port, _size, _value in guest.ports.writes] == [5, 6]

@@ -52,6 +52,12 @@ def test_exec_interrupt_stub() -> None:
     assert stubs.exec_interrupt(FAR + 18, FAR + 19) == listing
 
 
+def test_port_stub() -> None:
+    listing = assemble(stubs.PORT_LISTING, hflags=abi.ENV_HFLAGS, eflags=abi.ENV_EFLAGS, check_byte=FAR + 20, check_word=FAR + 21,
+                       check_long=FAR + 22, callback=FAR + 23)
+    assert stubs.port(FAR + 2, (FAR + 20, FAR + 21, FAR + 22), FAR + 23) == listing
+
+
 def test_count_stub() -> None:
     listing = assemble(stubs.COUNT_LISTING, exception_index=abi.CPU_EXCEPTION_INDEX, excp_hlt=abi.EXCP_HLT, loop_exit=FAR + 18)
     assert stubs.count(FAR + 16, FAR, FAR + 18) == listing
