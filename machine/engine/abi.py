@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import hashlib
 import importlib.util
 import sys
 from ctypes import c_char_p, c_int, c_size_t, c_uint, c_uint32, c_uint64, c_void_p
@@ -50,6 +51,8 @@ UC_ERR_NAMES = {6: "read of unmapped memory", 7: "write to unmapped memory", 8: 
 # --- struct uc_struct -----------------------------------------------------------------------------------------------------------
 UC_MODE = 4                  # int: the mode given to uc_open; `emu_start` uses it to decide which register `begin` is written to
 UC_MEMORY_MAPPING = 288      # function pointer: (uc, physical address) -> MemoryRegion *, asked by every slow store
+UC_L1_MAP = 736              # -> the map from RAM page numbers to PageDesc, whose first word is the first translation in that page
+UC_L1_SIZE, UC_L1_SHIFT, UC_L2_LEVELS = 752, 756, 760   # i32 each
 UC_CPU = 440                 # CPUState *
 UC_STOP_REQUEST = 1389       # u8: makes `emu_start` return once the main loop has been left
 UC_NO_EXIT_REQUEST = 2034    # u8: 1 = do not poll for stop requests in the middle of instructions
@@ -89,7 +92,16 @@ ENV_END_RESET = 5568         # the vCPU's own registers end here; what follows i
 ENV_FEATURES = 5632          # u64 words: CPUID feature words, what the translator accepts
 
 # --- MemoryRegion -------------------------------------------------------------------------------------------------------------
+REGION_PRIORITY = 92         # i32; below uc_struct.snapshot_level (0): a store leaves the TLB entry as it is
 REGION_PERMS = 136           # u32: UC_PROT_*
+
+# `notdirty_write`, a local function behind tlb_set_dirty: what a store does that must look for translations. It asks UC_MEMORY_MAPPING with the TLB entry
+# in RBP, the virtual address in R12 and what makes it a RAM address in R13. Told from this wheel's bytes; elsewhere the quick way is not taken.
+NOTDIRTY_BEGIN, NOTDIRTY_LENGTH, NOTDIRTY_ASKED = 0x200, 0x170, 0x242
+NOTDIRTY_SHA256 = "c510de0d61d1ed89271eabd2c504b09f256f2a2c4908d05b6fe3be1c5df38160"
+PROTECT_CODE_SLOT = 0x10AF228   # from tlb_set_dirty: where the library looks up `tlb_protect_code`, called when a page gets its first translation
+TLB_ENTRY_WRITE = 8          # u64: the page's virtual address and flags
+TLB_NOTDIRTY = 0x400         # stores look for translations
 
 VMCB_INT_VECTOR = 100        # vmcb.control.int_vector
 
@@ -114,6 +126,8 @@ INTERNAL_FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "raise_exception_x86_64": (None, [c_void_p, c_int]),
     "x86_update_hflags_x86_64": (None, [c_void_p]),
     "tlb_flush_x86_64": (None, [c_void_p]),
+    "tlb_set_dirty_x86_64": (None, [c_void_p, c_uint64]),
+    "tlb_protect_code_x86_64": (None, [c_void_p, c_uint64]),
     "tb_flush_x86_64": (None, [c_void_p]),
     "tb_invalidate_phys_range_x86_64": (None, [c_void_p, c_uint64, c_uint64]),
     "find_memory_mapping_x86_64": (c_void_p, [c_void_p, c_uint64]),
@@ -175,6 +189,12 @@ def address_of(lib: ctypes.CDLL, name: str) -> int:
     value = ctypes.cast(getattr(lib, name), c_void_p).value
     assert value is not None
     return value
+
+
+def knows_notdirty_write(lib: ctypes.CDLL) -> bool:
+    """Whether this library's `notdirty_write` is the one that the NOTDIRTY constants describe."""
+    start = address_of(lib, "tlb_set_dirty_x86_64") + NOTDIRTY_BEGIN
+    return hashlib.sha256(ctypes.string_at(start, NOTDIRTY_LENGTH)).hexdigest() == NOTDIRTY_SHA256
 
 
 def open_engine(lib: ctypes.CDLL) -> int:

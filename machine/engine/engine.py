@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import enum
+import functools
 from collections.abc import Callable
 from ctypes import c_uint16, c_uint32, c_uint64
 from dataclasses import dataclass
@@ -40,6 +41,22 @@ class RunExit:
 
     reason: Reason
     retired: int
+
+
+_PAGES: list[stubs.CodePage] = []          # code that the library calls for as long as the process lives
+
+
+@functools.cache
+def _protect_every_alias(lib: ctypes.CDLL) -> bool:
+    """Puts `stubs.protect` in the place of `tlb_protect_code`, for all engines of the process. False if the library is not laid out for it."""
+    original = abi.address_of(lib, "tlb_protect_code_x86_64")
+    slot = c_uint64.from_address(abi.address_of(lib, "tlb_set_dirty_x86_64") + abi.PROTECT_CODE_SLOT)
+    if abs(slot.value - original) > 1 << 24:             # neither the function nor the linker's way to it, both of which lie in the library's code
+        return False
+    page = stubs.CodePage()
+    _PAGES.append(page)
+    slot.value = page.add(stubs.protect(abi.address_of(lib, "tlb_flush_x86_64"), original))
+    return True
 
 
 class AddressSpace(Protocol):
@@ -79,6 +96,7 @@ class Engine:
         ctypes.c_uint8.from_address(self._uc + abi.UC_NO_EXIT_REQUEST).value = 1
         self._cpu = c_uint64.from_address(self._uc + abi.UC_CPU).value
         self._env = c_uint64.from_address(self._cpu + abi.CPU_ENV_PTR).value
+        self._quick_stores = ctypes.c_uint8(1)
         self._left, self._budget = ctypes.c_int64(), 0
         self._halted = c_uint32.from_address(self._cpu + abi.CPU_HALTED)
         self._requests = c_uint32.from_address(self._cpu + abi.CPU_INTERRUPT_REQUEST)
@@ -368,12 +386,25 @@ class Engine:
             self._hook(abi.UC_HOOK_INSN, callback, instruction)
 
     def _region_stub(self, page: stubs.CodePage, memory: GuestMemory) -> None:
-        """Answers 'which region is this address in' at once for RAM below 4 GiB, for slow stores ask it every time."""
+        """Answers 'which region is this address in' at once for RAM below 4 GiB, for slow stores ask it every time; and lets stores be slow only where code is."""
         low, high = memory.mappings[0], memory.mappings[1]
         lib, uc = self._lib, self._uc
         regions = [lib.find_memory_mapping_x86_64(uc, mapping.base) for mapping in (low, high)]
         pointer = c_uint64.from_address(uc + abi.UC_MEMORY_MAPPING)
-        pointer.value = page.add(stubs.region(high.base, high.base + high.length, regions[1], low.length, regions[0], pointer.value))
+        code = stubs.region(high.base, high.base + high.length, regions[1], low.length, regions[0], pointer.value)
+        if abi.knows_notdirty_write(lib) and _protect_every_alias(lib):
+            sticky = ctypes.create_string_buffer(abi.REGION_PERMS + 8)
+            ctypes.c_int32.from_buffer(sticky, abi.REGION_PRIORITY).value = -1
+            c_uint32.from_buffer(sticky, abi.REGION_PERMS).value = abi.UC_PROT_ALL
+            self._keep.append(sticky)
+            asked = abi.address_of(lib, "tlb_set_dirty_x86_64") + abi.NOTDIRTY_ASKED
+            code = stubs.store(asked, ctypes.addressof(self._quick_stores), ctypes.addressof(sticky)) + code
+        pointer.value = page.add(code)
+
+    def watch_stores(self, watching: bool) -> None:
+        """While memory hooks are to see every store, none takes the quick way."""
+        self._quick_stores.value = not watching
+        self._lib.tlb_flush_x86_64(self._cpu)
 
     def _hook(self, kind: int, callback: object, *instruction: int) -> None:
         handle = ctypes.c_size_t()

@@ -9,7 +9,7 @@ import pytest
 from machine.engine.engine import Reason
 from machine.engine.vcpu import Activity
 from machine.errors import EngineError
-from tests.machine.engine.bench_guest import TSS, USER_CODE, USER_DATA, Guest, assemble
+from tests.machine.engine.bench_guest import TABLES, TSS, USER_CODE, USER_DATA, Guest, assemble
 
 SPIN = "again: inc qword ptr [0x3000]; jmp again"
 
@@ -294,6 +294,48 @@ def test_a_host_write_replaces_translated_code(guest: Guest) -> None:
 def test_a_guest_may_modify_its_own_code(guest: Guest) -> None:
     guest.load("lea rbx, [rip + patch]; mov byte ptr [rbx + 1], 9; jmp patch; patch: mov al, 1; mov [0x3000], al; hlt")
     guest.run(1_000_000)
+    assert guest.memory.read(0x3000, 1) == b"\x09"
+
+
+ALIAS = 0x80000000                          # virtual: physical 0..2 MiB once more, executable or not
+
+
+def map_alias(guest: Guest, no_execute: bool) -> None:
+    guest.memory.write(TABLES + 0x2000 + 0x1000 * (ALIAS >> 30), (0x87 | no_execute << 63).to_bytes(8, "little"))
+
+
+@pytest.mark.parametrize("no_execute", [True, False])
+@pytest.mark.parametrize("warm", [True, False])
+def test_a_store_through_an_alias_replaces_translated_code(guest: Guest, no_execute: bool, warm: bool) -> None:
+    """The page is written through another virtual address, which is fast already when the code is first translated (warm), or becomes so later."""
+    map_alias(guest, no_execute)
+    code = 0x50800
+    guest.memory.write(code, assemble("mov al, 1; ret", code))
+    guest.memory.write(code + 0x100, assemble("mov al, 1; ret", code + 0x100))
+    store = f"mov rbx, {ALIAS + 0x50000}; mov byte ptr [rbx], 7; mov byte ptr [rbx + 8], 7;"
+    guest.load((store if warm else "") + f"mov rdi, 0x3000; mov esi, {code}; call rsi; stosb; mov esi, {code + 0x100}; call rsi; stosb;" + store
+               + f"mov rbx, {ALIAS + code}; mov byte ptr [rbx + 1], 2; mov byte ptr [rbx + 0x101], 3;"
+               f"mov esi, {code}; call rsi; stosb; mov esi, {code + 0x100}; call rsi; stosb; hlt")
+    assert guest.run(1_000_000).reason is Reason.HALT
+    assert guest.memory.read(0x3000, 4) == bytes((1, 1, 2, 3))
+
+
+def test_variables_and_code_share_a_page(guest: Guest) -> None:
+    """As in firmware: each round stores to a variable, then patches the code beside it, then runs the code."""
+    code = 0x50800
+    guest.memory.write(code, assemble("mov al, 0; ret", code))
+    guest.load(f"mov rdi, 0x3000; mov rbx, {code}; mov ecx, 100; again: mov [rbx + 0x200], rcx; mov byte ptr [rbx + 1], cl; call rbx; "
+               "movzx eax, al; add [rdi], rax; dec ecx; jnz again; hlt")
+    assert guest.run(1_000_000).reason is Reason.HALT
+    assert guest.u64(0x3000) == sum(range(101))
+
+
+def test_a_page_that_lost_its_code_takes_new_code(guest: Guest) -> None:
+    """Code, overwritten by data, overwritten by other code: nothing of the old may run."""
+    code = 0x50000
+    guest.load(f"mov edi, {code}; mov al, 0x90; mov ecx, 64; rep stosb; mov byte ptr [rdi], 0xc3; mov esi, {code}; call rsi; "
+               f"mov edi, {code}; xor eax, eax; mov ecx, 512; rep stosq; mov edi, {code}; mov dword ptr [rdi], 0xc309b0; call rdi; mov [0x3000], al; hlt")
+    assert guest.run(1_000_000).reason is Reason.HALT
     assert guest.memory.read(0x3000, 1) == b"\x09"
 
 

@@ -42,6 +42,17 @@ def test_region_stub() -> None:
     assert stubs.region(high_base, high_end, high_region, low_end, low_region, FAR + 8) == listing
 
 
+def test_store_stub() -> None:
+    listing = assemble(stubs.STORE_LISTING, asked=FAR + 1, quick=FAR + 2, sticky=FAR + 3, l1_map=abi.UC_L1_MAP, l1_size=abi.UC_L1_SIZE, l1_shift=abi.UC_L1_SHIFT,
+                       l2_levels=abi.UC_L2_LEVELS, tlb_write=abi.TLB_ENTRY_WRITE, notdirty=abi.TLB_NOTDIRTY)
+    assert stubs.store(FAR + 1, FAR + 2, FAR + 3) == listing
+
+
+def test_protect_stub() -> None:
+    listing = assemble(stubs.PROTECT_LISTING, uc_cpu=abi.UC_CPU, tlb_flush=FAR + 1, original=FAR + 2)
+    assert stubs.protect(FAR + 1, FAR + 2) == listing
+
+
 def test_stop_stub() -> None:
     assert stubs.stop(FAR, FAR + 15) == assemble(stubs.STOP_LISTING)
 
