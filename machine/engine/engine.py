@@ -386,7 +386,7 @@ class Engine:
             self._hook(abi.UC_HOOK_INSN, callback, instruction)
 
     def _region_stub(self, page: stubs.CodePage, memory: GuestMemory) -> None:
-        """Answers 'which region is this address in' at once for RAM below 4 GiB, for slow stores ask it every time; and lets stores be slow only where code is."""
+        """Answers 'which region is this address in' at once for RAM below 4 GiB, since every slow store asks; and lets stores be slow only where code is."""
         low, high = memory.mappings[0], memory.mappings[1]
         lib, uc = self._lib, self._uc
         regions = [lib.find_memory_mapping_x86_64(uc, mapping.base) for mapping in (low, high)]

@@ -89,9 +89,10 @@ undefined:
     mov rax, {raise_exception}
     call rax
 """
-# MemoryRegion *memory_mapping(uc, physical address), where `notdirty_write` asks: a store hit a page in which code may have been translated. Unicorn keeps every page slow
-# that may be executed, and makes every other one fast although code may be left in it. Better: a page without translations becomes fast at once, by
-# clearing the flag in the TLB entry and answering "no such region"; one with translations stays slow, by answering with a region that says so. Falls through to REGION_LISTING.
+# MemoryRegion *memory_mapping(uc, physical address), where `notdirty_write` asks: a store hit a page in which code may have been translated. Unicorn keeps
+# every page slow that may be executed, and makes every other one fast although translations may be left in it. Better: a page without translations becomes
+# fast at once, by clearing the flag in the TLB entry and answering "no such region"; one with translations stays slow, by answering with a region that says
+# so. What is not asked there falls through to REGION_LISTING.
 STORE_LISTING = """
     mov rcx, {asked}
     cmp [rsp], rcx
@@ -139,8 +140,8 @@ other:
 STORE_CODE = ("48b9 {asked} 48390c24 0f8587000000 48b9 {quick} 803900 7478 4f8d042c 49c1e80c 8b97f0020000 ffca 8b8ff4020000 4c89c0 48d3e8 4821d0 4c8b8fe0020000"
               "4d8d0cc1 6b8ff80200000a 4d8b09 4d85c9 742a 85c9 7e14 4c89c0 48d3e8 25ff030000 4d8d0cc1 83e90a ebe0 4181e0ff030000 4f8d0440 4b833cc100 750a"
               "816508fffbffff 31c0 c3 48b8 {sticky} c3")
-# void tlb_protect_code(uc, RAM address): a page is about to hold its first translation. Unicorn makes stores slow only at the virtual address that it is executed
-# at; another alias of the page may be fast by now. All of the TLB starts over, with slow stores.
+# void tlb_protect_code(uc, RAM address): a page is about to hold its first translation. Unicorn makes stores slow only at the virtual address at which it is
+# executed; another alias of the page may be fast by now. So all of the TLB starts over, with slow stores.
 PROTECT_LISTING = """
     push rdi
     push rsi

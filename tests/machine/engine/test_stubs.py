@@ -43,8 +43,8 @@ def test_region_stub() -> None:
 
 
 def test_store_stub() -> None:
-    listing = assemble(stubs.STORE_LISTING, asked=FAR + 1, quick=FAR + 2, sticky=FAR + 3, l1_map=abi.UC_L1_MAP, l1_size=abi.UC_L1_SIZE, l1_shift=abi.UC_L1_SHIFT,
-                       l2_levels=abi.UC_L2_LEVELS, tlb_write=abi.TLB_ENTRY_WRITE, notdirty=abi.TLB_NOTDIRTY)
+    listing = assemble(stubs.STORE_LISTING, asked=FAR + 1, quick=FAR + 2, sticky=FAR + 3, l1_map=abi.UC_L1_MAP, l1_size=abi.UC_L1_SIZE,
+                       l1_shift=abi.UC_L1_SHIFT, l2_levels=abi.UC_L2_LEVELS, tlb_write=abi.TLB_ENTRY_WRITE, notdirty=abi.TLB_NOTDIRTY)
     assert stubs.store(FAR + 1, FAR + 2, FAR + 3) == listing
 
 
