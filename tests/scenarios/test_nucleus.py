@@ -333,7 +333,7 @@ def test_the_frame_lies_where_python_put_it_and_the_fpu_image_behind_it(booted: 
     ("xor ecx, ecx\ndiv ecx\n", 0, 0, None), ("ud2\n", 6, 0, None), ("hlt\n", 13, 0, None), ("cli\n", 13, 0, None), ("int3\n", 3, 0, None),
     ("int 0x20\n", 13, None, None), ("int 0x80\n", 13, None, None), ("mov rax, cr0\n", 13, 0, None),   # of INT the translator gets the error code wrong
     ("mov ecx, 0xC0000101\nwrmsr\n", 13, 0, None), ("mov rax, 0x8000000000000000\nmov rax, [rax]\n", 13, 0, None),
-    ("mov eax, 0x10\nmov ds, ax\n", 13, 0x10, None),
+    ("mov eax, 0x10\nmov ds, ax\n", 13, 0x10, None), ("in al, 0x60\n", 13, 0, None), ("mov dx, 0xFC0\nmov eax, 0x1000\nout dx, eax\n", 13, 0, None),
 ])
 def test_a_tasks_exception_is_told_with_all_that_belongs_to_it(booted: Booted, tmp_path: Path, text: str, vector: int, error: int | None,
                                                                    cr2: int | None) -> None:
