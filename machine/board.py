@@ -264,6 +264,7 @@ class Board:
     def as_firmware_leaves_it(self) -> None:
         """For a kernel that is booted without a firmware: what kernels expect one to have done."""
         self.lapics[0].virtual_wire()
+        self.serial.blocks["registers"].write(3, 1, 0x03)       # LCR: eight bits, no parity, one stop bit
 
     # --- what software is told -----------------------------------------------------------------------------------------------------------
     def acpi_tables(self) -> list[Table]:
