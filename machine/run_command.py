@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from devices.backends.terminal import Recorder, Terminal
+from devices.backends.terminal import OutputLost, Recorder, Terminal
 from devices.core.log import UnmodelledAccess
 from machine.boot import Firmware, Linux
 from machine.errors import EngineError, MachineError
@@ -73,12 +73,15 @@ def run(options: RunOptions) -> int:
     watch = _watch(options.exit_on)
     machine = Machine(_boot(options), Configuration(options.memory * MIB, options.cpus, options.clock, options.schedule_seed, options.strict,
                                                     not options.no_reboot))
+    outputs: list[Terminal | Recorder] = []
     try:
         serial = _serial(options, machine)
+        outputs.append(serial)
         serial.watch = watch
         machine.board.serial_out = serial.write
         machine.flush.append(serial.flush)
         debug = _recorder(options.debugcon, "debug console")
+        outputs.append(debug)
         machine.board.debug_out = debug.write
         machine.flush.append(debug.flush)
         failure, outcome = None, Outcome(ExitReason.STOPPED)
@@ -88,7 +91,7 @@ def run(options: RunOptions) -> int:
             outcome = machine.run(until=(lambda: watch.found) if watch is not None else None, timeout=options.timeout)
         except KeyboardInterrupt:
             pass
-        except (UnmodelledAccess, EngineError) as trouble:            # --strict, or the engine met what it cannot do
+        except (UnmodelledAccess, EngineError, OutputLost) as trouble:      # --strict, the engine met what it cannot do, or a full disk
             failure = str(trouble)
         finally:
             if isinstance(serial, Terminal):
@@ -101,6 +104,8 @@ def run(options: RunOptions) -> int:
         return FAILED_CODE if failure is not None else exit_code(outcome)
     finally:
         machine.close()
+        for output in outputs:
+            output.close()
 
 
 def exit_code(outcome: Outcome) -> int:

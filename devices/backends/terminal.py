@@ -173,6 +173,14 @@ class Terminal:
                 self._sink_gone = True
                 self._leave()
 
+    def close(self) -> None:
+        """Put the terminal's mode back."""
+        self.restore()
+
+
+class OutputLost(Exception):
+    """What a guest said cannot be kept any more; the message is one line with the file's name."""
+
 
 class Recorder:
     """Output that is kept in a file, or nowhere: a serial line without a person at its other end.
@@ -186,6 +194,7 @@ class Recorder:
 
     def __init__(self, path: str | None = None) -> None:
         self.watch: Callable[[bytes], None] | None = None
+        self._path = path
         self._file = open(path, "wb", buffering=0) if path is not None else None   # noqa: SIM115 -- closed by `close`
         self._output = bytearray()
 
@@ -196,17 +205,22 @@ class Recorder:
             self.flush()
 
     def flush(self) -> None:
-        """Write out what has been gathered."""
+        """Write out what has been gathered. Raises OutputLost: the disk is full, or the file has gone."""
         if not self._output:
             return
         data, self._output = bytes(self._output), bytearray()
         if self.watch is not None:
             self.watch(data)
-        if self._file is not None:
-            self._file.write(data)
+        try:
+            while data and self._file is not None:
+                data = data[self._file.write(data) or 0:]
+        except OSError as error:
+            raise OutputLost(f"{self._path}: {error.strerror}") from None
 
     def close(self) -> None:
-        """Nothing more will come."""
-        self.flush()
-        if self._file is not None:
-            self._file.close()
+        """Nothing more will come. Raises OutputLost."""
+        try:
+            self.flush()
+        finally:
+            if self._file is not None:
+                self._file.close()

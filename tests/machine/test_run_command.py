@@ -1,0 +1,91 @@
+"""`run`: exit codes, files, statistics, and what a user gets wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from machine.errors import MachineError
+from machine.run_command import RunOptions, run
+from tests.machine.rom import rom, say
+
+POWER_OFF = "mov dx, 0x604; mov ax, 0x2000; out dx, ax; stop: hlt; jmp stop;"
+SPIN = "spin: jmp spin"
+
+
+def options(folder: Path, text: str, **more: object) -> RunOptions:
+    """A run of a ROM in 4 MiB, on the instruction clock, without a terminal."""
+    path = folder / "rom.bin"
+    path.write_bytes(rom(text))
+    return RunOptions(**{"firmware": str(path), "memory": 4, "clock": "instructions", "serial": "none", "timeout": 5.0, **more})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("text", "more", "code"), [
+    (POWER_OFF, {}, 0),
+    ("mov al, 0; out 0xf4, al; hlt", {}, 1),
+    ("mov al, 0x21; out 0xf4, al; hlt", {}, 0x43),
+    ("mov al, 0xff; out 0xf4, al; hlt", {}, 0xFF),
+    ("xor ax, ax; mov ds, ax; lidt [0x600]; int 3", {"no_reboot": True}, 3),
+    ("mov dx, 0xcf9; mov al, 2; out dx, al; mov al, 6; out dx, al;" + SPIN, {"no_reboot": True}, 3),
+    (SPIN, {"timeout": 0.01}, 124),
+    (say("login: ") + SPIN, {"exit_on": "login: $"}, 0),
+    ("cli; hlt", {}, 1),
+])
+def test_exit_codes(tmp_path: Path, text: str, more: dict[str, object], code: int) -> None:
+    assert run(options(tmp_path, text, **more)) == code
+
+
+def test_serial_and_debug_output_go_to_files(tmp_path: Path) -> None:
+    text = say("one") + "mov dx, 0x402; mov al, 0x32; out dx, al; mov al, 0x33; out 0xe9, al;" + POWER_OFF
+    assert run(options(tmp_path, text, serial=str(tmp_path / "serial"), debugcon=str(tmp_path / "debug"))) == 0
+    assert ((tmp_path / "serial").read_bytes(), (tmp_path / "debug").read_bytes()) == (b"one", b"23")
+
+
+def test_a_full_disk_ends_the_run_with_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("this host has no /dev/full")
+    assert run(options(tmp_path, say("lost") + SPIN, serial="/dev/full")) == 1
+    told = capfd.readouterr().err
+    assert "/dev/full: No space left on device" in told and told.count("\n") == 1
+
+
+def test_statistics_say_what_happened(tmp_path: Path) -> None:
+    text = "mov dx, 0x1234; in al, dx; out dx, ax; mov dword ptr cs:[0xf000], eax;" + POWER_OFF
+    assert run(options(tmp_path, text, cpus=3, stats=str(tmp_path / "stats"))) == 0
+    figures = json.loads((tmp_path / "stats").read_text())
+    assert (figures["exit_reason"], figures["clock"], figures["interrupts"]) == ("power off", "instructions", [0, 0, 0])
+    assert 5 <= figures["retired"] <= 20 and figures["slices"] >= 1 and figures["wall_seconds"] > 0 and figures["rss_mib"] > 1
+    assert figures["rom_writes"] == 1
+    assert {(entry["where"], entry["count"]) for entry in figures["guest_mistakes"]} >= {("port 0x1234", 1)}
+
+
+def test_the_hosts_clock_counts_no_instructions(tmp_path: Path) -> None:
+    assert run(options(tmp_path, POWER_OFF, clock="host", stats=str(tmp_path / "stats"))) == 0
+    assert json.loads((tmp_path / "stats").read_text())["retired"] is None
+
+
+def test_strict_ends_with_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    text = "mov al, 0x0b; out 0x70, al; mov al, 3; out 0x71, al;" + POWER_OFF
+    assert run(options(tmp_path, text, strict=True, stats=str(tmp_path / "stats"))) == 1
+    told = capfd.readouterr().err
+    assert "DSE" in told and told.count("\n") == 1 and "Traceback" not in told
+    assert json.loads((tmp_path / "stats").read_text())["exit_reason"] == "failed"
+
+
+def test_mistakes_are_told_when_the_end_was_not_the_guests_own(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    run(options(tmp_path, "mov dx, 0x1234; in al, dx; cli; hlt"))
+    told = capfd.readouterr().err
+    assert "every processor is halted" in told and "0x1234 read, nothing there" in told
+
+
+@pytest.mark.parametrize(("more", "says"), [
+    ({"exit_on": "("}, "regular expression"), ({"stats": "/nowhere/at/all"}, "nowhere"), ({"serial": "/nowhere/at/all"}, "nowhere"),
+    ({"debugcon": "/nowhere/at/all"}, "nowhere"), ({"memory": 1}, "whole pages"), ({"cpus": 1000}, "1000 CPUs"), ({"firmware": "/nowhere/rom"}, "No such file"),
+    ({"kernel": "/nowhere/vmlinuz"}, "No such file"),
+])
+def test_what_a_user_gets_wrong_is_one_line(tmp_path: Path, more: dict[str, object], says: str) -> None:
+    with pytest.raises(MachineError, match=says) as caught:
+        run(options(tmp_path, POWER_OFF, **more))
+    assert "\n" not in str(caught.value)
