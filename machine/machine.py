@@ -18,7 +18,7 @@ from devices.core.clock import HostTime, InstructionTime, VirtualClock, host_tim
 from devices.core.log import AccessLog
 from devices.core.reset import ResetKind
 from machine.board import Board
-from machine.engine.engine import Engine, Reason
+from machine.engine.engine import ENDLESS, Engine, Reason
 from machine.engine import tsc
 from machine.errors import MachineError
 from machine.hardware import HardwarePort
@@ -33,6 +33,7 @@ SHARED_SLICE = 1_000_000            # ns: a turn while other processors want one
 LONE_SLICE = 5_000_000              # ns: a turn while no other does; host input waits so long at most
 POLL_INTERVAL = 2_000_000           # ns of host time between two looks at host input while a guest is busy
 LONGEST_SLEEP = 3600.0              # s
+PATIENCE = 64                       # PAUSEs in one turn, after which a processor that waits for another lets it have its own
 PORTS = 0x10000
 MAX_CPUS = 64
 VIRTUAL_TSC_HZ = 1_000_000_000      # the time-stamp counter of an instruction clock counts its nanoseconds
@@ -210,17 +211,18 @@ class Machine:
         engine, now = self.engine, self.clock.now()
         others = any(vcpu.runnable for vcpu in engine.vcpus if vcpu.index != cpu)
         end = now + (SHARED_SLICE if others else LONE_SLICE)
+        patience = PATIENCE if others else ENDLESS
         due = self.clock.next_deadline()
         if due is not None and due < end:
             end = max(due, now + 1)
         self._slice_end = end
         source = self.time
         if isinstance(source, InstructionTime):
-            result = engine.run(cpu, source.instructions_until(end))
+            result = engine.run(cpu, source.instructions_until(end), patience)
             source.retire(result.retired)
             self.stats.retired += result.retired
         else:
-            result = engine.run(cpu, end - now)
+            result = engine.run(cpu, end - now, patience)
         self.stats.slices += 1
         self.board.lapics[cpu].poll()
         if result.reason is Reason.SHUTDOWN:

@@ -67,6 +67,7 @@ CPU_EXCEPTION_INDEX = 33184  # i32
 EXCP_HLT = 0x10001           # an exception index that makes `emu_start` return
 CPU_CLASS = 33200            # -> CPUClass
 X86CPU_ENV = 35408
+CLASS_EXEC_EXIT = 136        # function pointer of CPUClass: (CPUState *), called each time the main loop is left, as it is by every PAUSE
 CLASS_EXEC_INTERRUPT = 144   # function pointer of CPUClass: (CPUState *, u32 interrupt_request) -> bool, asked between blocks while a request is set
 
 CPU_INTERRUPT_HALT = 0x20    # means nothing to this build; here it asks for the end of a slice, see stubs.EXEC_INTERRUPT_LISTING
@@ -120,6 +121,7 @@ INTERNAL_FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "helper_check_iow_x86_64": (None, [c_void_p, c_uint32]),
     "helper_check_iol_x86_64": (None, [c_void_p, c_uint32]),
     "cpu_loop_exit_x86_64": (None, [c_void_p]),
+    "x86_cpu_exec_exit_x86_64": (None, [c_void_p]),
     "x86_cpu_exec_interrupt_x86_64": (c_int, [c_void_p, c_int]),
     "helper_read_eflags_x86_64": (c_uint64, [c_void_p]),
     "helper_write_eflags_x86_64": (None, [c_void_p, c_uint64, c_uint32]),

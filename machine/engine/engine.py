@@ -23,6 +23,7 @@ from machine.errors import EngineError
 from machine.memory import PHYSICAL_LIMIT, GuestMemory
 
 TRANSLATOR_LIMIT = 1 << 52                 # what a page-table entry can hold
+ENDLESS = 1 << 62
 VMCB_ADDRESS = PHYSICAL_LIMIT              # a page no guest can name: beyond the physical address width that CPUID reports
 
 
@@ -97,6 +98,7 @@ class Engine:
         self._cpu = c_uint64.from_address(self._uc + abi.UC_CPU).value
         self._env = c_uint64.from_address(self._cpu + abi.CPU_ENV_PTR).value
         self._quick_stores = ctypes.c_uint8(1)
+        self._patience = ctypes.c_int64()
         self._left, self._budget = ctypes.c_int64(), 0
         self._halted = c_uint32.from_address(self._cpu + abi.CPU_HALTED)
         self._requests = c_uint32.from_address(self._cpu + abi.CPU_INTERRUPT_REQUEST)
@@ -116,8 +118,8 @@ class Engine:
         memory.invalidate = self._invalidate
 
     # --- running -------------------------------------------------------------------------------------------------------------------
-    def run(self, cpu: int, budget: int) -> RunExit:
-        """Gives vCPU `cpu` a slice of `budget` instructions (counted) or nanoseconds (free-running).
+    def run(self, cpu: int, budget: int, patience: int = ENDLESS) -> RunExit:
+        """Gives vCPU `cpu` a slice of `budget` instructions (counted) or nanoseconds (free-running), or of `patience` PAUSEs if that is less.
 
         Raises:
             EngineError: the engine itself failed, with vCPU and RIP.
@@ -130,6 +132,7 @@ class Engine:
             vcpu.nmi_pending = False
             self._requests.value |= abi.CPU_INTERRUPT_NMI
         self._stopping = False
+        self._patience.value = patience
         self._requests.value &= ~abi.CPU_INTERRUPT_HALT
         self.slices += 1
         self.running = True
@@ -341,6 +344,8 @@ class Engine:
         self._stop_address = page.add(stubs.stop(self._cpu, attention))
         execute = c_uint64.from_address(c_uint64.from_address(self._cpu + abi.CPU_CLASS).value + abi.CLASS_EXEC_INTERRUPT)
         execute.value = page.add(stubs.exec_interrupt(execute.value, self._uc + abi.UC_STOP_REQUEST))
+        leave = c_uint64.from_address(c_uint64.from_address(self._cpu + abi.CPU_CLASS).value + abi.CLASS_EXEC_EXIT)
+        leave.value = page.add(stubs.pause(ctypes.addressof(self._patience), attention, leave.value))
         self._stop = ctypes.CFUNCTYPE(None)(self._stop_address)
         if self.counted:
             self._hook(abi.UC_HOOK_CODE, page.add(stubs.count(ctypes.addressof(self._left), self._cpu, function("cpu_loop_exit_x86_64"))))

@@ -201,6 +201,19 @@ leave:
 later:
     ret
 """
+# void exec_exit(cpu): the main loop has been left, most often by a PAUSE. A processor that pauses many times in one slice waits for another one: ask for a stop.
+PAUSE_LISTING = """
+    mov rax, {patience}
+    sub qword ptr [rax], 1
+    jg patient
+    lock or dword ptr [rdi + {requests}], {halt}
+    mov rax, {attention}
+    mov word ptr [rax], -1
+patient:
+    mov rax, {exec_exit}
+    jmp rax
+"""
+PAUSE_CODE = "48b8 {patience} 48832801 7f14 f0834f1c20 48b8 {attention} 66c700ffff 48b8 {exec_exit} ffe0"
 # void hook(uc, address, size, user), before every instruction of a counting engine, RIP and flags being right: one less to go; with none to go, leave at once.
 COUNT_LISTING = """
     mov rax, {left}
@@ -285,6 +298,11 @@ def store(asked: int, quick: int, sticky: int) -> bytes:
         sticky: address of the `MemoryRegion` for pages with translations.
     """
     return _fill(STORE_CODE, asked=asked, quick=quick, sticky=sticky)
+
+
+def pause(patience: int, attention: int, exec_exit: int) -> bytes:
+    """`CPUClass.cpu_exec_exit`: counts `patience` down, and asks for a stop at 0."""
+    return _fill(PAUSE_CODE, patience=patience, attention=attention, exec_exit=exec_exit)
 
 
 def protect(tlb_flush: int, original: int) -> bytes:

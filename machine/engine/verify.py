@@ -62,6 +62,9 @@ def _structure(lib: ctypes.CDLL, uc: int) -> int:
     execute = c_uint64.from_address(c_uint64.from_address(cpu + abi.CPU_CLASS).value + abi.CLASS_EXEC_INTERRUPT).value
     if execute != abi.address_of(lib, "x86_cpu_exec_interrupt_x86_64"):
         raise _fail("CPUClass.cpu_exec_interrupt")
+    leave = c_uint64.from_address(c_uint64.from_address(cpu + abi.CPU_CLASS).value + abi.CLASS_EXEC_EXIT).value
+    if leave != abi.address_of(lib, "x86_cpu_exec_exit_x86_64"):
+        raise _fail("CPUClass.cpu_exec_exit")
     return cpu
 
 

@@ -197,6 +197,16 @@ def test_locked_increments_of_two_processors_add_up(counted: Guest) -> None:
     assert counted.u64(0x3000) == 10_000
 
 
+def test_a_processor_that_only_pauses_gives_its_turn_away(guest: Guest) -> None:
+    guest.load("again: inc qword ptr [0x3000]; pause; jmp again")
+    result = guest.engine.run(0, 10_000_000, patience=64)
+    assert result.reason is Reason.BUDGET
+    assert 60 <= guest.u64(0x3000) <= 66
+    before = guest.u64(0x3000)
+    guest.engine.run(0, 10_000_000, patience=64)
+    assert 60 <= guest.u64(0x3000) - before <= 66, "and goes on behind the PAUSE"
+
+
 def test_init_and_sipi_start_a_processor_in_real_mode(guest: Guest) -> None:
     second = guest.engine.vcpus[1]
     assert second.activity is Activity.WAIT_FOR_SIPI and not second.runnable
