@@ -201,7 +201,7 @@ leave:
 later:
     ret
 """
-# void exec_exit(cpu): the main loop has been left, most often by a PAUSE. A processor that pauses many times in one slice waits for another one: ask for a stop.
+# void exec_exit(cpu): the main loop has been left, most often by a PAUSE. A processor that pauses many times in one slice waits for another: ask for a stop.
 PAUSE_LISTING = """
     mov rax, {patience}
     sub qword ptr [rax], 1
