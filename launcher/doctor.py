@@ -205,8 +205,9 @@ def _terminal(_environment: Environment) -> Iterator[Finding]:
 
 def _caches(environment: Environment) -> Iterator[Finding]:
     """What the project keeps, and where; all of it can be deleted."""
+    data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "folkering"
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "folkering"
-    for subject, folder in ((".venv", environment.folder), ("cache", cache)):
+    for subject, folder in ((".venv", environment.folder), ("learned", data), ("cache", cache)):
         yield Finding(Verdict.GOOD, subject, f"{_size(_usage(folder))} in {folder}" if folder.exists() else f"nothing in {folder}")
     if cache.is_dir():
         for folder in sorted(path for path in cache.iterdir() if path.is_dir()):
