@@ -70,7 +70,7 @@ def test_random_code_cannot_break_the_host(first: int) -> None:
     found = json.loads(done.stdout)
     assert sum(found.values()) == 60
     assert set(found) <= {reason.value for reason in ExitReason}
-    assert found[ExitReason.CONDITION.value] > 5 and len(found) >= 3, "the guests are of several kinds"
+    assert found[ExitReason.CONDITION.value] > 5 and len(found) >= 2, "some go on, some fault"
 
 
 if __name__ == "__main__":
