@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from machine.boot import Boot
 
 SHARED_SLICE = 1_000_000            # ns: a turn while other processors want one too
+VARIED = 16                         # with a schedule seed, a turn may be so many times shorter
 LONE_SLICE = 5_000_000              # ns: a turn while no other does; host input waits so long at most
 POLL_INTERVAL = 2_000_000           # ns of host time between two looks at host input while a guest is busy
 LONGEST_SLEEP = 3600.0              # s
@@ -59,7 +60,7 @@ class Configuration:
         memory: bytes of RAM.
         cpus: vCPUs, 1..64.
         clock: "host" for people, "instructions" for runs that repeat bit for bit.
-        schedule_seed: permutes the order of the vCPUs reproducibly; None is round robin.
+        schedule_seed: varies order and length of the vCPUs' turns reproducibly; None is round robin of equal turns.
         strict: an access to a register field that a chip's model leaves out is an error.
         reboot: a guest's reset starts it over; otherwise it ends the run.
     """
@@ -210,7 +211,8 @@ class Machine:
     def _slice(self, cpu: int) -> None:
         engine, now = self.engine, self.clock.now()
         others = any(vcpu.runnable for vcpu in engine.vcpus if vcpu.index != cpu)
-        end = now + (SHARED_SLICE if others else LONE_SLICE)
+        length = SHARED_SLICE if others else LONE_SLICE
+        end = now + (length if self._random is None else self._random.randrange(length // VARIED, length))
         patience = PATIENCE if others else ENDLESS
         due = self.clock.next_deadline()
         if due is not None and due < end:

@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 
+import keystone
 import pytest
 
 from devices.core.log import UnmodelledAccess
@@ -149,6 +150,26 @@ def test_two_runs_on_the_instruction_clock_are_the_same(build: Build) -> None:
         machine.run(timeout=GENEROUS)
         seen.append((bytes(output), machine.clock.now(), machine.stats.retired, machine.stats.slices))
     assert seen[0] == seen[1] and len(seen[0][0]) == 4000
+
+
+def test_a_schedule_seed_gives_another_schedule_each_time_the_same(build: Build) -> None:
+    """Two processors write to one serial port; which letters come when depends on their turns alone."""
+    def writer(letter: str, rounds: int) -> str:
+        return f"mov dx, 0x3f8; mov bx, {rounds}; next: mov al, {ord(letter)}; out dx, al; mov cx, 60; wait: loop wait; dec bx; jnz next;"
+
+    second = bytes(keystone.Ks(keystone.KS_ARCH_X86, keystone.KS_MODE_16).asm(writer("b", 60000) + "hlt", 0)[0])
+    seen = []
+    for seed in (None, 1, 1, 2):
+        machine = build(EIGHT_BITS + writer("a", 4000) + "mov al, 0; out 0xf4, al; hlt", cpus=2, schedule_seed=seed)
+        output = bytearray()
+        machine.board.serial_out = output.extend
+        machine.memory.write(0x8000, second)
+        machine.engine.vcpus[1].startup(8)
+        assert machine.run(timeout=GENEROUS).reason is ExitReason.DEBUG_EXIT
+        assert output.count(b"a") == 4000 and output.count(b"ab") >= 2
+        seen.append(bytes(output))
+    assert seen[1] == seen[2]
+    assert len(set(seen)) == 3
 
 
 # --- what a guest cannot break -----------------------------------------------------------------------------------------------------------
