@@ -10,8 +10,9 @@ import os
 import random
 import select
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 from devices.core.bus import Bus
 from devices.core.clock import HostTime, InstructionTime, VirtualClock, host_time, wall_time
@@ -28,6 +29,7 @@ from machine.stats import Stats
 
 if TYPE_CHECKING:
     from machine.boot import Boot
+    from machine.checkpoint import Checkpoint
 
 SHARED_SLICE = 1_000_000            # ns: a turn while other processors want one too
 VARIED = 16                         # with a schedule seed, a turn may be so many times shorter
@@ -183,6 +185,60 @@ class Machine:
                 pass                        # it is full of wake-ups that nobody has read yet
         elif self.engine.running:
             self.engine.interrupt()
+
+    # --- copies ----------------------------------------------------------------------------------------------------------------------
+    def checkpoint(self) -> Checkpoint:
+        """This moment, to come back to. Between slices. Time grows with the RAM in use."""
+        from machine.checkpoint import take
+
+        return take(self)
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go back to a checkpoint of this machine, or of another one of its board; in constant time. Raises CheckpointError."""
+        from machine.checkpoint import put_back
+
+        self._ended = self._pending_reset = None
+        put_back(self, checkpoint)
+
+    def fork(self, checkpoint: Checkpoint | None = None) -> Machine:
+        """Another machine that goes on from here, or from a checkpoint, by itself; RAM is shared until one of the two writes to it."""
+        return Machine.from_checkpoint(checkpoint or self.checkpoint(), self._boot, self.configuration)
+
+    @classmethod
+    def from_checkpoint(cls, checkpoint: Checkpoint, boot: Boot, configuration: Configuration) -> Machine:
+        """A machine that goes on from a checkpoint. Raises MachineError."""
+        machine = cls(boot, configuration)
+        try:
+            machine.restore(checkpoint)
+        except BaseException:
+            machine.close()
+            raise
+        return machine
+
+    def save(self, path: str | Path) -> None:
+        """Write a snapshot that another process can `load`. Raises SnapshotError."""
+        from machine.snapshot import write
+
+        write(path, self.checkpoint(), self._boot, asdict(self.configuration))
+
+    @classmethod
+    def load(cls, path: str | Path) -> Machine:
+        """A machine that goes on where one was saved. Raises SnapshotError."""
+        from machine.snapshot import read
+
+        checkpoint, boot, configuration = read(path)
+        return cls.from_checkpoint(checkpoint, boot, Configuration(**configuration))
+
+    def turns(self) -> tuple[int, tuple[int, ...], Any]:
+        """Whose turn it is, for a checkpoint."""
+        return self._turn, tuple(self._order), None if self._random is None else self._random.getstate()
+
+    def take_turns(self, turns: tuple[int, tuple[int, ...], Any]) -> None:
+        """The other way round."""
+        self._turn, order, state = turns
+        self._order = list(order)
+        if self._random is not None and state is not None:
+            self._random.setstate(state)
 
     def close(self) -> None:
         """Free the engine and the wake-up pipe."""

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import ctypes
 import mmap
-from collections.abc import Callable
+import os
+import weakref
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from machine.errors import MachineError
@@ -20,7 +22,42 @@ LOW_RAM_LIMIT = 0xB0000000
 HIGH_RAM_BASE = 4 * GIB
 PHYSICAL_LIMIT = 1 << 40
 MIN_RAM, MAX_RAM = 2 * MIB, 64 * GIB
+MAP_FIXED = 0x10
+COPY_CHUNK = 256 * KIB               # pieces of RAM that are looked at and copied as a whole
 E820_RAM, E820_RESERVED, E820_ACPI, E820_NVS = 1, 2, 3, 4
+
+
+class RamImage:
+    """The contents of all RAM at one moment, in a file in memory that any number of machines can map, each with its own changes.
+
+    Args:
+        size: bytes.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.fd = os.memfd_create("folkering-ram")
+        os.ftruncate(self.fd, size)
+        weakref.finalize(self, os.close, self.fd)
+
+    def write(self, offset: int, data: bytes | memoryview) -> None:
+        """Fill in a piece; what is never filled in reads as zeros and takes no room."""
+        if os.pwrite(self.fd, data, offset) != len(data):
+            raise MachineError("the host has no memory left for a copy of the guest's")
+
+    def pieces(self, length: int) -> Iterator[tuple[int, bytes]]:
+        """(offset, bytes) of every piece of `length` bytes that is not all zeros."""
+        offset, zeros = 0, bytes(length)
+        while offset < self.size:
+            try:
+                start = os.lseek(self.fd, offset, os.SEEK_DATA)
+            except OSError:                              # no data from here on
+                return
+            offset = start // length * length
+            data = os.pread(self.fd, length, offset)
+            if data != zeros[:len(data)]:
+                yield offset, data
+            offset += length
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +96,8 @@ class GuestMemory:
         self.rom_writes = 0
         self.invalidate: Callable[[int, int], None] | None = None    # the engine's: (host address, length) was written from outside
         self._ram = self._allocate(size)
-        host = ctypes.addressof(ctypes.c_char.from_buffer(self._ram))
+        self._host = host = ctypes.addressof(ctypes.c_char.from_buffer(self._ram))
+        self._image: RamImage | None = None              # what the RAM is a private view of
         whole = memoryview(self._ram)
         pieces = [(0, VGA_HOLE, 0), (VGA_HOLE_END, self.low_size - VGA_HOLE_END, VGA_HOLE_END)]
         if size > self.low_size:
@@ -118,6 +156,31 @@ class GuestMemory:
             start, end = max(address, mapping.base), min(address + length, mapping.base + mapping.length)
             if start < end:
                 self._store(mapping, start - mapping.base, data[start - address : end - address])
+
+    # --- copies --------------------------------------------------------------------------------------------------------------------
+    def freeze(self) -> RamImage:
+        """The RAM as it is now. The guest goes on with a private view of it, so that `adopt` can come back at no cost. Time grows with the RAM in use."""
+        image = RamImage(self.size)
+        whole, zeros = memoryview(self._ram), bytes(COPY_CHUNK)
+        for offset in range(0, self.size, COPY_CHUNK):
+            piece = whole[offset:offset + COPY_CHUNK]
+            if piece != zeros[:len(piece)]:
+                image.write(offset, piece)
+        self.adopt(image)
+        return image
+
+    def adopt(self, image: RamImage) -> None:
+        """Make the RAM what `image` holds, at the same host addresses: one system call, whatever its size. Translated code is not looked at."""
+        if image.size != self.size:
+            raise MachineError(f"an image of {image.size // MIB} MiB does not fit a machine with {self.size // MIB} MiB")
+        libc = ctypes.CDLL(None, use_errno=True)
+        libc.mmap.restype = ctypes.c_void_p
+        libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
+        flags = mmap.MAP_PRIVATE | MAP_FIXED | getattr(mmap, "MAP_NORESERVE", 0)
+        mapped = libc.mmap(self._host, self.size, mmap.PROT_READ | mmap.PROT_WRITE, flags, image.fd, 0)
+        if mapped != self._host:
+            raise MachineError(f"cannot map the guest's memory: {os.strerror(ctypes.get_errno())}")
+        self._image = image
 
     def is_ram(self, address: int, length: int) -> bool:
         """Whether the whole range is RAM in one piece."""

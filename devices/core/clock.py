@@ -53,6 +53,14 @@ class HostTime:
         """Nanoseconds since power-on."""
         return time.monotonic_ns() - self._origin
 
+    def save(self) -> int:
+        """What `restore` takes."""
+        return self.now()
+
+    def restore(self, saved: int) -> None:
+        """Go on from a saved moment."""
+        self._origin = time.monotonic_ns() - saved
+
 
 class InstructionTime:
     """Virtual time that passes by retired instructions alone: the same run, bit for bit, on every host. Advanced by the engine.
@@ -81,6 +89,14 @@ class InstructionTime:
     def retire(self, instructions: int) -> None:
         """The engine retired so many instructions."""
         self._elapsed += instructions * self.picoseconds
+
+    def save(self) -> int:
+        """What `restore` takes: picoseconds, so that nothing is rounded. Between slices only."""
+        return self._elapsed
+
+    def restore(self, saved: int) -> None:
+        """Go on from a saved moment."""
+        self._elapsed = saved
 
     def skip_to(self, when: int) -> None:
         """Every processor halts: time jumps to `when` ns, never back."""
@@ -165,6 +181,12 @@ class VirtualClock:
                 return heap[0][0]
             heapq.heappop(heap)
         return None
+
+    def clear(self) -> None:
+        """Forget every deadline: the chips that set them are about to be restored, and set them anew."""
+        for _when, _sequence, deadline in self._heap:
+            deadline.cancel()
+        self._heap.clear()
 
     def run_due(self) -> int:
         """Run what is due by now, in order of time. What an action sets for a moment that is past already runs too, up to `BURST` in all.

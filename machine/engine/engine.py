@@ -239,6 +239,24 @@ class Engine:
             if self.running:
                 self.interrupt()
 
+    def park(self) -> None:
+        """Puts the registers of the vCPU that ran last away, so that every vCPU's context is whole."""
+        if self._loaded is not None:
+            vcpu = self.vcpus[self._loaded]
+            vcpu.settle()
+            vcpu.nmi_pending = vcpu.nmi_pending or bool(self._requests.value & abi.CPU_INTERRUPT_NMI)
+            ctypes.memmove(vcpu.context, self._env, abi.ENV_END_RESET)
+            self._requests.value = 0
+            self._loaded = None
+
+    def start_over(self) -> None:
+        """Memory and contexts have been replaced from outside: nothing that was loaded, cached or translated is valid any more."""
+        self._loaded = None
+        self._kicked = None
+        self._requests.value = 0
+        self._lib.tlb_flush_x86_64(self._cpu)
+        self._lib.tb_flush_x86_64(self._cpu)
+
     def registers(self, vcpu: Vcpu, offset: int, length: int) -> bytes:
         """Bytes of the vCPU's `CPUX86State`."""
         if vcpu.index == self._loaded:

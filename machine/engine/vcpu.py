@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import enum
 import struct
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from machine.engine import abi
@@ -28,6 +29,18 @@ class Activity(enum.Enum):
     HALTED = "halted"
     WAIT_FOR_SIPI = "wait-for-sipi"
     SHUTDOWN = "shutdown"
+
+
+@dataclass(frozen=True, slots=True)
+class VcpuState:
+    """Everything of a vCPU, as plain values; `context` is `CPUX86State[0:end_reset_fields]`."""
+
+    context: bytes
+    activity: str
+    offered: int | None
+    taken: int | None
+    nmi_pending: bool
+    delivered: int
 
 
 class Vcpu:
@@ -87,6 +100,31 @@ class Vcpu:
         self._write64(abi.ENV_EIP, 0)
         self.activity = Activity.ACTIVE
         self._engine.kick(self)
+
+    @property
+    def tsc_offset(self) -> int:
+        """What RDTSC adds to the host's counter."""
+        value = self._read64(abi.ENV_TSC_OFFSET)
+        return value - (1 << 64 if value >> 63 else 0)
+
+    # --- copies ----------------------------------------------------------------------------------------------------------------------
+    def save(self) -> VcpuState:
+        """A copy; the engine has put the registers away (`Engine.park`)."""
+        return VcpuState(self.context.raw[:len(self._reset_image)], self.activity.value, self._offered, self._taken, self.nmi_pending, self.delivered)
+
+    def restore(self, state: VcpuState, tsc_offset: int) -> None:
+        """Back to a copy, possibly another engine's. Hardware breakpoints of the guest do not come along.
+
+        Raises:
+            ValueError: the context has another length, or the activity is none.
+        """
+        if len(state.context) != len(self._reset_image):
+            raise ValueError(f"a context of {len(state.context)} bytes instead of {len(self._reset_image)}")
+        self.activity = Activity(state.activity)
+        ctypes.memmove(self.context, state.context, len(state.context))
+        ctypes.memset(ctypes.addressof(self.context) + abi.ENV_BREAKPOINTS, 0, abi.ENV_BREAKPOINTS_SIZE)
+        struct.pack_into("<q", self.context, abi.ENV_TSC_OFFSET, tsc_offset)
+        self._offered, self._taken, self.nmi_pending, self.delivered = state.offered, state.taken, state.nmi_pending, state.delivered
 
     # --- what the engine asks ------------------------------------------------------------------------------------------------------
     @property

@@ -1,0 +1,129 @@
+"""A whole machine at one moment, in memory: take one, go back to it, or begin another machine from it.
+
+RAM is a `RamImage` that is mapped copy-on-write, so going back costs the same whatever its size. Everything else is plain values: the vCPUs' contexts, each
+chip's state, the clock, whose turn it is. Host input and output (terminals, files) do not belong to it. Between slices only.
+
+Deadlines are not kept: each chip sets its own anew when its state comes back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from devices.core.state import StateError
+from machine.engine import tsc
+from machine.engine.vcpu import VcpuState
+from machine.errors import MachineError
+
+if TYPE_CHECKING:
+    from devices.core.registers import Chip
+    from machine.machine import Machine
+    from machine.memory import RamImage
+
+BOARD, BOARD_VERSION = "folkering-q35", 1     # the version grows whenever a chip's state changes its shape
+SIGNED_64 = 1 << 63
+COUNTERS = ("idle_ns", "slices", "retired", "resets", "triple_faults")
+
+
+class CheckpointError(MachineError):
+    """A checkpoint does not fit the machine; one line says what differs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """One moment of a machine.
+
+    Attributes:
+        board: what machine it fits: name and version of the board, CPUs, bytes of memory, clock.
+        time: of the clock's source, as that saves it.
+        tsc: what the guest's time-stamp counter showed.
+        vcpus: in order.
+        chips: state by chip.
+        turns: whose turn it is: (last turn, order, state of the schedule's random numbers or None).
+        counters: of `Machine.stats`, and stores to ROM.
+        ram: all of it.
+    """
+
+    board: tuple[str, int, int, int, str]
+    time: int
+    tsc: int
+    vcpus: tuple[VcpuState, ...]
+    chips: dict[str, dict[str, Any]]
+    turns: tuple[int, tuple[int, ...], Any]
+    counters: dict[str, int]
+    ram: RamImage
+
+
+def board_of(machine: Machine) -> tuple[str, int, int, int, str]:
+    """What a checkpoint of this machine fits."""
+    configuration = machine.configuration
+    return (BOARD, BOARD_VERSION, configuration.cpus, configuration.memory, configuration.clock)
+
+
+def take(machine: Machine) -> Checkpoint:
+    """The machine as it is now. Raises CheckpointError in the middle of a slice."""
+    engine = machine.engine
+    if engine.running:
+        raise CheckpointError("a machine cannot be copied in the middle of a slice")
+    for lapic in machine.board.lapics:
+        lapic.settle()
+    engine.park()
+    counters = {name: getattr(machine.stats, name) for name in COUNTERS} | {"rom_writes": machine.memory.rom_writes}
+    chips = {chip.name: chip.save() for chip in machine.board.chips}
+    assert len(chips) == len(machine.board.chips), "two chips have one name"
+    return Checkpoint(board_of(machine), machine.time.save(), _guest_tsc(machine), tuple(vcpu.save() for vcpu in engine.vcpus), chips,
+                      machine.turns(), counters, machine.memory.freeze())
+
+
+def put_back(machine: Machine, checkpoint: Checkpoint) -> None:
+    """Make the machine what it was.
+
+    Raises:
+        CheckpointError: it is of another board, or damaged; the machine is then not fit for anything but another checkpoint.
+    """
+    if checkpoint.board != board_of(machine):
+        raise CheckpointError(f"a checkpoint of {describe(checkpoint.board)} does not fit {describe(board_of(machine))}")
+    if machine.engine.running:
+        raise CheckpointError("a machine cannot be replaced in the middle of a slice")
+    machine.memory.adopt(checkpoint.ram)
+    machine.engine.start_over()
+    machine.clock.clear()
+    machine.time.restore(checkpoint.time)
+    offset = _tsc_offset(machine, checkpoint.tsc)
+    try:
+        for vcpu, state in zip(machine.engine.vcpus, checkpoint.vcpus, strict=True):
+            vcpu.restore(state, offset)
+        for chip in _in_restore_order(machine):
+            chip.restore(checkpoint.chips[chip.name])
+    except (StateError, ValueError, KeyError) as error:
+        raise CheckpointError(f"the checkpoint is damaged: {error}") from None
+    machine.take_turns(checkpoint.turns)
+    for name in COUNTERS:
+        setattr(machine.stats, name, checkpoint.counters.get(name, 0))
+    machine.memory.rom_writes = checkpoint.counters.get("rom_writes", 0)
+
+
+def _in_restore_order(machine: Machine) -> list[Chip[Any]]:
+    """Those that drive lines first, then the interrupt controllers towards the processors, which look at what the others drive."""
+    board = machine.board
+    controllers: list[Chip[Any]] = [*board.pic.chips, board.ioapic, *board.lapics]
+    return [chip for chip in board.chips if chip not in controllers] + controllers
+
+
+def describe(board: tuple[str, int, int, int, str]) -> str:
+    """A board in words."""
+    name, version, cpus, memory, clock = board
+    return f"{name} {version} with {cpus} CPUs, {memory >> 20} MiB and the {clock} clock"
+
+
+def _guest_tsc(machine: Machine) -> int:
+    """The counter as boot processor sees it; virtual where the clock is."""
+    return machine.clock.now() if machine.engine.counted else tsc.host_tsc() + machine.engine.vcpus[0].tsc_offset
+
+
+def _tsc_offset(machine: Machine, counter: int) -> int:
+    """What makes the host's counter go on from the saved one."""
+    if machine.engine.counted:
+        return 0
+    return (counter - tsc.host_tsc() + SIGNED_64) % (2 * SIGNED_64) - SIGNED_64

@@ -1,0 +1,163 @@
+"""Snapshots: a checkpoint, and what the machine boots from, in one file that another process can go on with.
+
+Layout, little endian: magic, u32 version, u64 length of the header; the header, compressed JSON; pieces of RAM, each {u64 offset, u32 length, u32 compressed
+length, bytes}, ended by a piece of length 0; SHA-256 of all before. Bytes in JSON are base64. Only what is not zero is stored. Nothing in it is executed.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import hashlib
+import json
+import os
+import struct
+import tempfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from machine.boot import Boot, Firmware, Linux
+from machine.checkpoint import Checkpoint, CheckpointError
+from machine.engine.vcpu import VcpuState
+from machine.memory import KIB, RamImage
+
+MAGIC = b"FOLKSNAP"
+VERSION = 1
+HEAD, PIECE = struct.Struct("<8sIQ"), struct.Struct("<QII")
+PIECE_LENGTH = 64 * KIB
+LEVEL = 1                            # of compression: RAM is written once and read often, and time is what matters
+LARGEST_HEADER = 1 << 31
+BOOTS: dict[str, type[Linux] | type[Firmware]] = {"linux": Linux, "firmware": Firmware}
+
+
+class SnapshotError(CheckpointError):
+    """A file is no snapshot, is damaged, or is of another version."""
+
+
+def write(path: str | Path, checkpoint: Checkpoint, boot: Boot, configuration: dict[str, Any]) -> None:
+    """Write a snapshot; the file is there whole or not at all. Raises SnapshotError."""
+    path = Path(path)
+    kind = next((name for name, cls in BOOTS.items() if isinstance(boot, cls)), None)
+    if kind is None:
+        raise SnapshotError(f"a machine that boots by {type(boot).__name__} cannot be saved")
+    values = {item.name: getattr(checkpoint, item.name) for item in dataclasses.fields(checkpoint) if item.name != "ram"}
+    values["vcpus"] = [dataclasses.asdict(vcpu) for vcpu in checkpoint.vcpus]
+    header = {"checkpoint": values, "configuration": configuration, "boot": {"kind": kind, "values": dataclasses.asdict(boot)}}  # type: ignore[call-overload]
+    packed = zlib.compress(json.dumps(_encode(header)).encode(), LEVEL)
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-", delete=False) as file:
+            try:
+                _write(file, packed, checkpoint.ram)
+                os.replace(file.name, path)
+            except BaseException:
+                os.unlink(file.name)
+                raise
+    except OSError as error:
+        raise SnapshotError(f"snapshot {path}: {error.strerror}") from None
+
+
+def _write(file: IO[bytes], header: bytes, ram: RamImage) -> None:
+    digest = hashlib.sha256()
+
+    def put(data: bytes) -> None:
+        digest.update(data)
+        file.write(data)
+
+    put(HEAD.pack(MAGIC, VERSION, len(header)) + header)
+    for offset, data in ram.pieces(PIECE_LENGTH):
+        squeezed = zlib.compress(data, LEVEL)
+        put(PIECE.pack(offset, len(data), len(squeezed)) + squeezed)
+    put(PIECE.pack(0, 0, 0))
+    file.write(digest.digest())
+    file.flush()
+
+
+def read(path: str | Path) -> tuple[Checkpoint, Boot, dict[str, Any]]:
+    """A checkpoint, what its machine boots from, and its configuration. Raises SnapshotError in one line."""
+    try:
+        with Path(path).open("rb") as file:
+            return _read(file, str(path))
+    except OSError as error:
+        raise SnapshotError(f"snapshot {path}: {error.strerror or error}") from None
+    except (KeyError, TypeError, ValueError, AttributeError, zlib.error) as error:
+        raise SnapshotError(f"snapshot {path}: it is damaged ({type(error).__name__}: {error})") from None
+
+
+def _read(file: IO[bytes], name: str) -> tuple[Checkpoint, Boot, dict[str, Any]]:
+    head = file.read(HEAD.size)
+    if len(head) < HEAD.size or head[:len(MAGIC)] != MAGIC:
+        raise SnapshotError(f"snapshot {name}: this is no snapshot of a machine")
+    _magic, version, length = HEAD.unpack(head)
+    if version != VERSION:
+        raise SnapshotError(f"snapshot {name}: version {version}; this program reads version {VERSION}")
+    if length > LARGEST_HEADER:
+        raise SnapshotError(f"snapshot {name}: it is damaged (a header of {length} bytes)")
+    packed = _exactly(file, length, name)
+    digest = hashlib.sha256(head + packed)
+    pieces = list(_pieces(file, digest, name))
+    if file.read(digest.digest_size) != digest.digest():
+        raise SnapshotError(f"snapshot {name}: it is damaged or truncated: its digest does not match")
+    header = _decode(json.loads(zlib.decompress(packed)))
+    values = header["checkpoint"]
+    ram = RamImage(int(values["board"][3]))
+    for offset, squeezed in pieces:
+        ram.write(offset, zlib.decompress(squeezed))
+    boot = BOOTS[header["boot"]["kind"]](**header["boot"]["values"])
+    turn, order, state = values["turns"]
+    checkpoint = Checkpoint(tuple(values["board"]), values["time"], values["tsc"], tuple(VcpuState(**vcpu) for vcpu in values["vcpus"]), values["chips"],
+                            (turn, tuple(order), _as_tuples(state)), values["counters"], ram)
+    return checkpoint, boot, header["configuration"]
+
+
+def _pieces(file: IO[bytes], digest: Any, name: str) -> Iterator[tuple[int, bytes]]:
+    while True:
+        head = _exactly(file, PIECE.size, name)
+        digest.update(head)
+        offset, length, squeezed = PIECE.unpack(head)
+        if length == 0:
+            return
+        data = _exactly(file, squeezed, name)
+        digest.update(data)
+        yield offset, data
+
+
+def _exactly(file: IO[bytes], length: int, name: str) -> bytes:
+    data = file.read(length)
+    if len(data) != length:
+        raise SnapshotError(f"snapshot {name}: it is truncated")
+    return data
+
+
+# --- JSON for plain values: bytes, and dictionaries whose keys are not all text ---------------------------------------------------------
+def _encode(value: Any) -> Any:
+    match value:
+        case bytes() | bytearray():
+            return {"$bytes": base64.b64encode(value).decode()}
+        case dict() if all(isinstance(key, str) and not key.startswith("$") for key in value):
+            return {key: _encode(item) for key, item in value.items()}
+        case dict():
+            return {"$pairs": [[_encode(key), _encode(item)] for key, item in value.items()]}
+        case list() | tuple():
+            return [_encode(item) for item in value]
+        case _:
+            return value
+
+
+def _decode(value: Any) -> Any:
+    match value:
+        case {"$bytes": text}:
+            return base64.b64decode(text, validate=True)
+        case {"$pairs": pairs}:
+            return {_as_tuples(_decode(key)): _decode(item) for key, item in pairs}
+        case dict():
+            return {key: _decode(item) for key, item in value.items()}
+        case list():
+            return [_decode(item) for item in value]
+        case _:
+            return value
+
+
+def _as_tuples(value: Any) -> Any:
+    return tuple(_as_tuples(item) for item in value) if isinstance(value, list) else value
