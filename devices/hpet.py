@@ -50,7 +50,8 @@ class State:
     """Registers and moments.
 
     Attributes:
-        counter, since: the main counter's value, and the ns at which it had it; it stands still while ENABLE_CNF is 0.
+        counter: the main counter while it stands still, which is while ENABLE_CNF is 0.
+        ahead: counts by which it is ahead of an oscillator that began at 0 ns, while it runs.
         comparator: what each is compared with; a periodic one moves on at each match.
         period: counts between matches: what was written last.
         set_high: the upper half of a comparator whose lower half VAL_SET_CNF has just set.
@@ -60,7 +61,7 @@ class State:
     gen_conf: int = 0
     gintr_sta: int = 0
     counter: int = 0
-    since: int = 0
+    ahead: int = 0
     t_conf: list[int] = field(default_factory=lambda: [T_CONF.reset] * TIMERS)
     comparator: list[int] = field(default_factory=lambda: [(1 << BITS) - 1] * TIMERS)
     period: list[int] = field(default_factory=lambda: [0] * TIMERS)
@@ -86,7 +87,8 @@ class Hpet(Chip[State]):
     BLOCKS = (Layout("registers", 0x400, (
         GCAP_ID, GEN_CONF,
         Register("GINTR_STA", 0x020, 8, W1C, doc="level interrupts that are active", fields=(Field("T_INT_STS", (TIMERS - 1, 0)),)),
-        Register("MAIN_CNT", 0x0F0, 8, RW, doc="main counter"),
+        Register("MAIN_LOW", 0x0F0, 4, RW, doc="main counter, bits 31-0"),
+        Register("MAIN_HIGH", 0x0F4, 4, RW, doc="main counter, bits 63-32"),
         T_CONF,
         Register("COMP_LOW", 0x108, 4, RW, 0xFFFFFFFF, count=TIMERS, stride=0x20, doc="comparator, bits 31-0"),
         Register("COMP_HIGH", 0x10C, 4, RW, 0xFFFFFFFF, count=TIMERS, stride=0x20, doc="comparator, bits 63-32"),
@@ -108,12 +110,10 @@ class Hpet(Chip[State]):
     # --- registers -----------------------------------------------------------------------------------------------------------------------
     def on_GEN_CONF(self, value: int, old: int) -> None:
         state, now = self.state, self._clock.now()
-        if (value ^ old) & ENABLE:
-            if not value & ENABLE:
-                state.gen_conf = old
-                state.counter = self._count(now)
-                state.gen_conf = value
-            state.since = now
+        if value & ~old & ENABLE:
+            state.ahead = state.counter - cycles(now, HERTZ)
+        elif old & ~value & ENABLE:
+            state.counter = self._running(now)
         if (value ^ old) & LEGACY and self._replace is not None:
             self._replace(value & LEGACY != 0)
         for timer in range(TIMERS):
@@ -124,13 +124,25 @@ class Hpet(Chip[State]):
         for timer in range(TIMERS):
             self._drive(timer)
 
-    def peek_MAIN_CNT(self) -> int:
-        return self._count(self._clock.now())
+    def peek_MAIN_LOW(self) -> int:
+        return self._count(self._clock.now()) & 0xFFFFFFFF
 
-    def on_MAIN_CNT(self, value: int) -> None:
-        if self.state.gen_conf & ENABLE:
-            self.log.note(self.name, "MAIN_CNT", "written while it runs", value=value)
-        self.state.counter, self.state.since = value, self._clock.now()
+    def peek_MAIN_HIGH(self) -> int:
+        return self._count(self._clock.now()) >> 32
+
+    def on_MAIN_LOW(self, value: int) -> None:
+        self._set_count(0, value)
+
+    def on_MAIN_HIGH(self, value: int) -> None:
+        self._set_count(32, value)
+
+    def _set_count(self, shift: int, half: int) -> None:
+        """One half of the main counter is written."""
+        state, now = self.state, self._clock.now()
+        state.counter = self._count(now) & ~(0xFFFFFFFF << shift) | half << shift
+        state.ahead = state.counter - cycles(now, HERTZ)
+        if state.gen_conf & ENABLE:
+            self.log.note(self.name, "MAIN_HIGH" if shift else "MAIN_LOW", "written while it runs", value=half)
         for timer in range(TIMERS):
             self._plan(timer)
 
@@ -179,9 +191,10 @@ class Hpet(Chip[State]):
 
     # --- time ------------------------------------------------------------------------------------------------------------------------------
     def _count(self, now: int) -> int:
-        state = self.state
-        passed = cycles(now, HERTZ) - cycles(state.since, HERTZ) if state.gen_conf & ENABLE else 0
-        return state.counter + passed & (1 << BITS) - 1
+        return self._running(now) if self.state.gen_conf & ENABLE else self.state.counter
+
+    def _running(self, now: int) -> int:
+        return self.state.ahead + cycles(now, HERTZ) & (1 << BITS) - 1
 
     def _plan(self, timer: int, least: int = 0) -> None:
         """The next match, at least so many counts away."""

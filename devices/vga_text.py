@@ -168,6 +168,10 @@ class VgaText(Chip[State]):
         row, column = divmod(distance, 2 * crtc[OFFSET]) if crtc[OFFSET] else (0, distance)
         return Cursor(row, column, not crtc[CURSOR_START] & CURSOR_OFF and crtc[CURSOR_START] & 0x1F <= crtc[CURSOR_END] & 0x1F)
 
+    def cursor_shape(self) -> range:
+        """The lines of a character that the cursor covers."""
+        return range(self.state.crtc[CURSOR_START] & 0x1F, (self.state.crtc[CURSOR_END] & 0x1F) + 1)
+
     def colour(self, number: int) -> tuple[int, int, int]:
         """One of the 16 text colours as red, green, blue in 8 bits, through attribute controller and palette."""
         index = self.state.attribute[number & 0xF] & 0x3F & self.state.pel_mask

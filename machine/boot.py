@@ -61,12 +61,13 @@ class Linux:
     def prepare(self, board: Board) -> EntryState:
         """Place ACPI tables, kernel, initrd and command line."""
         from machine.acpi.placement import place
+        from machine.description import acpi_tables, memory_map
         from machine.loaders.bzimage import load
 
-        tables = place(board.acpi_tables(), DIRECT_TABLES)
+        tables = place(acpi_tables(board.cpus), DIRECT_TABLES)
         board.memory.write(DIRECT_TABLES, tables.data)
         board.as_firmware_leaves_it()
-        return load(board.memory, self.kernel, self.initrd, self.append, tables.rsdp, board.memory.regions())
+        return load(board.memory, self.kernel, self.initrd, self.append, tables.rsdp, memory_map(board.memory))
 
 
 @dataclass(frozen=True, slots=True)

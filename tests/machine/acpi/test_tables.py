@@ -9,15 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from machine.acpi import aml, dsdt, fadt, madt, placement, rsdp
+from machine.acpi import aml, madt, placement
 from machine.acpi.table import Table
+from machine.address_map import ECAM, HPET_BASE
+from machine.description import acpi_tables
 
 ADDRESS = 0xF0000
 
 
 def all_tables() -> list[Table]:
-    return [rsdp.rsdp(), rsdp.xsdt(("FACP", "APIC")), fadt.fadt(0x600, 9, 0xB2, 2, 3, has_8042=False, has_vga=False), fadt.facs(),
-            dsdt.dsdt((dsdt.SERIAL, dsdt.CLOCK), (0xC0000000, 0xFEBFFFFF)), madt.madt(4, 0xFEE00000, 0xFEC00000, 4, 9)]
+    return acpi_tables(4)
 
 
 class Memory:
@@ -51,7 +52,7 @@ def test_5_2_8_every_table_is_reached_and_sums_to_zero(memory: Memory) -> None:
     root = memory.at(ADDRESS, 36)
     xsdt = memory.table(struct.unpack_from("<Q", root, 24)[0])
     found = {memory.at(address, 4): memory.table(address) for (address,) in struct.iter_unpack("<Q", xsdt[36:])}
-    assert set(found) == {b"FACP", b"APIC"}
+    assert set(found) == {b"FACP", b"APIC", b"HPET", b"MCFG"}
     facp = found[b"FACP"]
     dsdt_address, x_dsdt, facs_address = struct.unpack_from("<I", facp, 40)[0], struct.unpack_from("<Q", facp, 140)[0], struct.unpack_from("<I", facp, 36)[0]
     assert dsdt_address == x_dsdt
@@ -106,6 +107,24 @@ def test_5_2_12_the_madt_names_every_processor_and_the_overrides() -> None:
     assert overrides == [(0, 0, 2, 0), (0, 9, 9, 0xD)]
 
 
+def test_hpet_3_2_4_names_the_block_and_its_base() -> None:
+    data = next(one for one in all_tables() if one.name == "HPET").data
+    assert len(data) == 56
+    assert struct.unpack_from("<IBBBBQ", data, 36) == (0x8086A201, 0, 64, 0, 0, HPET_BASE)
+
+
+def test_mcfg_4_1_2_has_one_window_for_all_buses_and_the_dsdt_reserves_it() -> None:
+    data = next(one for one in all_tables() if one.name == "MCFG").data
+    assert len(data) == 60 and struct.unpack_from("<QHBB", data, 44) == (ECAM[0], 0, 0, 255)
+    assert aml.memory32(*ECAM) in next(one for one in all_tables() if one.name == "DSDT").data
+
+
+def test_fadt_5_2_9_3_says_that_there_are_a_keyboard_controller_and_a_vga() -> None:
+    data = next(one for one in all_tables() if one.name == "FACP").data
+    boot = struct.unpack_from("<H", data, 109)[0]
+    assert boot & 0b111 == 0b011
+
+
 @pytest.mark.parametrize(("body", "encoded"), [(0, "01"), (62, "3f"), (63, "4104"), (4093, "4fff"), (4094, "810001")])
 def test_20_2_4_package_lengths(body: int, encoded: str) -> None:
     assert aml.package_length(body).hex() == encoded
@@ -125,7 +144,7 @@ def test_a_name_that_is_none_is_refused() -> None:
         aml.name_string("A.B.C")
 
 
-@pytest.mark.parametrize("signature", ["DSDT", "FACP", "APIC", "XSDT", "FACS"])
+@pytest.mark.parametrize("signature", ["DSDT", "FACP", "APIC", "HPET", "MCFG", "XSDT", "FACS"])
 def test_the_reference_disassembler_reads_it_without_complaint(signature: str, tmp_path: Path, memory: Memory) -> None:
     if shutil.which("iasl") is None:
         pytest.skip("iasl (acpica-tools) is not installed")
@@ -135,5 +154,6 @@ def test_the_reference_disassembler_reads_it_without_complaint(signature: str, t
     source = (tmp_path / "table.dsl").read_text()
     assert done.returncode == 0 and "Error" not in done.stderr and "Incorrect checksum" not in source
     if signature == "DSDT":
-        assert "S5 System State" in source and 'EisaId ("PNP0501")' in source and "Device (PCI0)" in source
+        assert "S5 System State" in source and "Device (PCI0)" in source
+        assert all(f'EisaId ("{pnp}")' in source for pnp in ("PNP0501", "PNP0303", "PNP0F13", "PNP0B00", "PNP0C02"))
         assert subprocess.run(["iasl", "table.dsl"], cwd=tmp_path, capture_output=True, text=True, check=False).returncode == 0
