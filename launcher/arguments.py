@@ -55,6 +55,7 @@ What the system learns is kept in $XDG_DATA_HOME/folkering, by default ~/.local/
 exit codes: 0 every command succeeded; 1 one was refused or failed, or the system came to nothing; 2 wrong usage, or a command that was not
   understood; 4 set-up failed; 124 --timeout; 130 you left"""
 
+RUN_DEFAULTS = {"cpus": 1, "memory": 256}
 RUN_HELP = """\
 Starts the virtual PC with a guest of your choice, unmodified: a Linux bzImage, placed in memory as a boot loader would, or a firmware image,
 started at the reset vector. Nothing of Folkering OS is involved. The guest's first serial port is your terminal: Ctrl-A x leaves, Ctrl-A h helps."""
@@ -64,6 +65,8 @@ examples:
   python folkering.py run --kernel vmlinuz --initrd initrd --append console=ttyS0 --cpus 4
   python folkering.py run --kernel vmlinuz --initrd initrd --append 'console=ttyS0 panic=-1' --no-reboot --exit-on 'login:' --timeout 60
   python folkering.py run --firmware bios.bin --debugcon /dev/stderr --serial none
+  python folkering.py run --kernel vmlinuz --initrd initrd --append console=ttyS0 --exit-on 'login:' --save booted
+  python folkering.py run --load booted
 
 exit codes: 0 the guest powered off, or --exit-on matched its serial output; 2*v+1 it wrote v to port 0xF4; 3 triple fault or reset with
   --no-reboot; 1 it cannot go on (--strict, or every vCPU is halted for good); 2 wrong usage; 4 set-up failed; 124 --timeout; 130 you left"""
@@ -148,13 +151,15 @@ def boot_parser() -> Parser:
 
 def run_parser() -> Parser:
     """`run`."""
-    parser = Parser("run", "(--kernel FILE [--initrd FILE] [--append TEXT] | --firmware FILE) [OPTION]...", RUN_HELP, RUN_MORE)
+    parser = Parser("run", "(--kernel FILE [--initrd FILE] [--append TEXT] | --firmware FILE | --load FILE) [OPTION]...", RUN_HELP, RUN_MORE)
     guest = parser.add_argument_group("what to start")
     guest.add_argument("--kernel", metavar="FILE", type=_file, help="a Linux bzImage")
     guest.add_argument("--initrd", metavar="FILE", type=_file, help="the kernel's initial RAM disk")
     guest.add_argument("--append", metavar="TEXT", help="the kernel's command line")
     guest.add_argument("--firmware", metavar="FILE", type=_file, help="or a ROM image that ends at 4 GiB, such as SeaBIOS or one of your own")
-    _machine_options(parser, cpus=1, memory=256)
+    guest.add_argument("--load", metavar="FILE", type=_file, help="or a snapshot, which goes on where it was saved")
+    _machine_options(parser, **RUN_DEFAULTS)
+    parser.set_defaults(cpus=None, memory=None, clock=None)                  # what is not said differs from what --load says otherwise
     parser.add_argument("--schedule-seed", metavar="N", type=_whole(0, (1 << 64) - 1, "a seed"),
                         help="vary the length and order of the vCPUs' slices by this seed, to shake out races; the same seed, the same schedule")
     parser.add_argument("--serial", metavar="stdio|none|FILE", default="stdio", type=_output, help="where the first serial port goes (default stdio)")
@@ -163,6 +168,7 @@ def run_parser() -> Parser:
     parser.add_argument("--timeout", metavar="SECONDS", type=_seconds, help="stop after so many seconds of wall time, with exit code 124")
     parser.add_argument("--stats", metavar="FILE", type=_output, help="write figures about the run to FILE as JSON: exit_reason, wall_seconds, retired, "
                         "slices, interrupts (per vCPU), rss_mib")
+    parser.add_argument("--save", metavar="FILE", type=_output, help="at the end, unless the guest itself ended it, save a snapshot of the machine to FILE")
     parser.add_argument("--strict", action="store_true", help="stop at the first access to something that is not modelled, naming it")
     parser.add_argument("--no-reboot", action="store_true", help="stop with exit code 3 where the guest resets or triple-faults, instead of starting again")
     return parser
@@ -183,12 +189,19 @@ def check_boot(options: argparse.Namespace) -> None:
 def check_run(options: argparse.Namespace) -> None:
     """What one option of `run` means for another. Exits with code 2 and one line."""
     parser = run_parser()
-    if (options.kernel is None) == (options.firmware is None):
-        parser.error("give either --kernel FILE or --firmware FILE" + (", not both" if options.kernel else ""))
+    started = [name for name in ("kernel", "firmware", "load") if getattr(options, name) is not None]
+    if len(started) != 1:
+        parser.error("give one of --kernel FILE, --firmware FILE and --load FILE" + (", not several" if started else ""))
+    for name in ("cpus", "memory", "clock", "schedule_seed"):
+        if options.load is not None and getattr(options, name) is not None:
+            parser.error(f"--{name.replace('_', '-')} does not go with --load; the snapshot says it")
     for name in ("initrd", "append"):
         if options.kernel is None and getattr(options, name) is not None:
             parser.error(f"--{name} goes with --kernel; a firmware gets no such thing")
     options.append = options.append or ""
+    for name, default in {**RUN_DEFAULTS, "clock": "host"}.items():
+        if getattr(options, name) is None:
+            setattr(options, name, default)
 
 
 def check_parser() -> Parser:

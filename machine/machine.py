@@ -222,12 +222,12 @@ class Machine:
         write(path, self.checkpoint(), self._boot, asdict(self.configuration))
 
     @classmethod
-    def load(cls, path: str | Path) -> Machine:
+    def load(cls, path: str | Path, *, strict: bool = False, reboot: bool = True) -> Machine:
         """A machine that goes on where one was saved. Raises SnapshotError."""
         from machine.snapshot import read
 
         checkpoint, boot, configuration = read(path)
-        return cls.from_checkpoint(checkpoint, boot, Configuration(**configuration))
+        return cls.from_checkpoint(checkpoint, boot, Configuration(**{**configuration, "strict": strict, "reboot": reboot}))
 
     def turns(self) -> tuple[int, tuple[int, ...], Any]:
         """Whose turn it is, for a checkpoint."""

@@ -22,11 +22,14 @@ from machine.outcome import ExitReason, Outcome
 from machine.stats import report
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from machine.boot import Boot
 
-WATCHED = 4096                       # bytes of output in which `--exit-on` is looked for, beside what has just come
+WATCHED = 512                        # bytes of output in which a pattern is looked for, beside what has just come
 TIMEOUT_CODE, LEFT_CODE, RESET_CODE, FAILED_CODE = 124, 130, 3, 1
 STDIO, NONE = "stdio", "none"
+SAVED_AFTER = (ExitReason.CONDITION, ExitReason.TIMEOUT, ExitReason.STOPPED)     # ends that are not the guest's own: it could go on
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,8 @@ class RunOptions:
     stats: str | None = None
     strict: bool = False
     no_reboot: bool = False
+    save: str | None = None
+    load: str | None = None
 
 
 class OutputWatch:
@@ -59,9 +64,10 @@ class OutputWatch:
         self.found = False
 
     def __call__(self, data: bytes) -> None:
-        text = self._tail + data
-        self.found = self.found or self._pattern.search(text) is not None
-        self._tail = text[-WATCHED:]
+        if not self.found:
+            text = self._tail + data
+            self.found = self._pattern.search(text) is not None
+            self._tail = text[-WATCHED:]
 
 
 def run(options: RunOptions) -> int:
@@ -71,14 +77,12 @@ def run(options: RunOptions) -> int:
         MachineError: a file or value that cannot be used, in one line.
     """
     watch = _watch(options.exit_on)
-    machine = Machine(_boot(options), Configuration(options.memory * MIB, options.cpus, options.clock, options.schedule_seed, options.strict,
-                                                    not options.no_reboot))
+    machine = _machine(options)
     outputs: list[Terminal | Recorder] = []
     try:
         serial = _serial(options, machine)
         outputs.append(serial)
-        serial.watch = watch
-        machine.board.serial_out = serial.write
+        machine.board.serial_out = serial.write if watch is None else _watched(serial.write, watch, machine)
         machine.flush.append(serial.flush)
         debug = _recorder(options.debugcon, "debug console")
         outputs.append(debug)
@@ -96,6 +100,8 @@ def run(options: RunOptions) -> int:
         finally:
             if isinstance(serial, Terminal):
                 serial.restore()
+        if options.save is not None and failure is None and outcome.reason in SAVED_AFTER:
+            machine.save(options.save)
         figures = report(machine, outcome)
         if failure is not None:
             figures.update(exit_reason="failed", exit_detail=failure)
@@ -106,6 +112,25 @@ def run(options: RunOptions) -> int:
         machine.close()
         for output in outputs:
             output.close()
+
+
+def _watched(write: Callable[[bytes], None], watch: OutputWatch, machine: Machine) -> Callable[[bytes], None]:
+    """Output that is looked at byte by byte, so that the machine stops where the awaited text was printed."""
+    def written(data: bytes) -> None:
+        write(data)
+        watch(data)
+        if watch.found:
+            machine.wake()                     # ends the slice
+
+    return written
+
+
+def _machine(options: RunOptions) -> Machine:
+    """A new machine, or one that goes on from a snapshot."""
+    if options.load is not None:
+        return Machine.load(options.load, strict=options.strict, reboot=not options.no_reboot)
+    configuration = Configuration(options.memory * MIB, options.cpus, options.clock, options.schedule_seed, options.strict, not options.no_reboot)
+    return Machine(_boot(options), configuration)
 
 
 def exit_code(outcome: Outcome) -> int:

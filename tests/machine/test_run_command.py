@@ -80,9 +80,23 @@ def test_mistakes_are_told_when_the_end_was_not_the_guests_own(tmp_path: Path, c
     assert "every processor is halted" in told and "0x1234 read, nothing there" in told
 
 
+def test_a_run_is_saved_and_goes_on(tmp_path: Path) -> None:
+    text = say("first") + "mov cx, 20000; wait: loop wait;" + say("second") + "mov al, 3; out 0xf4, al; hlt"
+    saved, serial = str(tmp_path / "saved"), str(tmp_path / "serial")
+    assert run(options(tmp_path, text, exit_on="first", save=saved)) == 0
+    assert run(RunOptions(load=saved, serial=serial, timeout=5.0)) == 7
+    assert Path(serial).read_bytes() == b"second"
+
+
+def test_a_machine_that_has_ended_is_not_saved(tmp_path: Path) -> None:
+    assert run(options(tmp_path, POWER_OFF, save=str(tmp_path / "saved"))) == 0
+    assert not (tmp_path / "saved").exists()
+
+
 @pytest.mark.parametrize(("more", "says"), [
-    ({"exit_on": "("}, "regular expression"), ({"stats": "/nowhere/at/all"}, "nowhere"), ({"serial": "/nowhere/at/all"}, "nowhere"),
-    ({"debugcon": "/nowhere/at/all"}, "nowhere"), ({"memory": 1}, "whole pages"), ({"cpus": 1000}, "1000 CPUs"), ({"firmware": "/nowhere/rom"}, "No such file"),
+    ({"load": "/nowhere/at/all"}, "No such file"), ({"load": __file__}, "no snapshot"), ({"exit_on": "("}, "regular expression"),
+    ({"stats": "/nowhere/at/all"}, "nowhere"), ({"serial": "/nowhere/at/all"}, "nowhere"), ({"debugcon": "/nowhere/at/all"}, "nowhere"),
+    ({"memory": 1}, "whole pages"), ({"cpus": 1000}, "1000 CPUs"), ({"firmware": "/nowhere/rom"}, "No such file"),
     ({"kernel": "/nowhere/vmlinuz"}, "No such file"),
 ])
 def test_what_a_user_gets_wrong_is_one_line(tmp_path: Path, more: dict[str, object], says: str) -> None:
