@@ -33,6 +33,8 @@ UC_PROT_READ, UC_PROT_WRITE, UC_PROT_EXEC, UC_PROT_ALL = 1, 2, 4, 7
 UC_HOOK_INTR = 1 << 0
 UC_HOOK_INSN = 1 << 1
 UC_HOOK_CODE = 1 << 2
+UC_HOOK_MEM_READ, UC_HOOK_MEM_WRITE = 1 << 10, 1 << 11
+UC_MEM_READ, UC_MEM_WRITE = 16, 17
 UC_HOOK_INSN_INVALID = 1 << 14
 UC_X86_REG_EFLAGS, UC_X86_REG_FPCW, UC_X86_REG_MXCSR = 25, 246, 249
 UC_X86_INS_IN, UC_X86_INS_OUT = 218, 500
@@ -140,6 +142,7 @@ INTERNAL_FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
 
 IN_CALLBACK = ctypes.CFUNCTYPE(c_uint32, c_void_p, c_uint32, c_int, c_void_p)
 OUT_CALLBACK = ctypes.CFUNCTYPE(None, c_void_p, c_uint32, c_int, c_uint32, c_void_p)
+MEMORY_CALLBACK = ctypes.CFUNCTYPE(None, c_void_p, c_int, c_uint64, c_int, ctypes.c_int64, c_void_p)
 INSN_CALLBACK = ctypes.CFUNCTYPE(c_int, c_void_p, c_void_p)
 MMIO_READ_CALLBACK = ctypes.CFUNCTYPE(c_uint64, c_void_p, c_uint64, c_uint, c_void_p)
 MMIO_WRITE_CALLBACK = ctypes.CFUNCTYPE(None, c_void_p, c_uint64, c_uint, c_uint64, c_void_p)

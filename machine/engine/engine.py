@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from machine.engine import abi, stubs, verify
+from machine.engine.breakpoints import NOWHERE, PASS, Breakpoints
 from machine.engine.cpuid import LEAF_1_ECX, LEAF_1_EDX, LEAF_7_EBX, LEAF_8000_0001_ECX, LEAF_8000_0001_EDX, CpuidTable
 from machine.engine.timer import SliceTimer
 from machine.engine.vcpu import Activity, Vcpu
@@ -24,6 +25,7 @@ from machine.memory import PHYSICAL_LIMIT, GuestMemory
 
 TRANSLATOR_LIMIT = 1 << 52                 # what a page-table entry can hold
 ENDLESS = 1 << 62
+STEP_TIME = 1_000_000_000                  # ns: no instruction takes longer
 VMCB_ADDRESS = PHYSICAL_LIMIT              # a page no guest can name: beyond the physical address width that CPUID reports
 
 
@@ -33,6 +35,7 @@ class Reason(enum.Enum):
     BUDGET = "budget"
     HALT = "halt"
     STOP = "stop"
+    BREAK = "break"
     SHUTDOWN = "shutdown"
 
 
@@ -99,6 +102,8 @@ class Engine:
         self._env = c_uint64.from_address(self._cpu + abi.CPU_ENV_PTR).value
         self._quick_stores = ctypes.c_uint8(1)
         self._patience = ctypes.c_int64()
+        self.stepping = False
+        self.place = (c_uint64 * 2)(NOWHERE, NOWHERE)    # see stubs.BREAK_LISTING
         self._left, self._budget = ctypes.c_int64(), 0
         self._halted = c_uint32.from_address(self._cpu + abi.CPU_HALTED)
         self._requests = c_uint32.from_address(self._cpu + abi.CPU_INTERRUPT_REQUEST)
@@ -114,6 +119,7 @@ class Engine:
         self.vcpus = [Vcpu(self, index, image) for index in range(cpus)]
         self._timer = None if counted else SliceTimer(self._stop_address)
         self._start = lib.uc_emu_start
+        self.breakpoints = Breakpoints(self)
         self._memory = memory
         memory.invalidate = self._invalidate
 
@@ -128,10 +134,11 @@ class Engine:
         vcpu = self.vcpus[cpu]
         self._load(vcpu)
         self.current = cpu
-        if vcpu.nmi_pending:
+        if vcpu.nmi_pending and not self.stepping:
             vcpu.nmi_pending = False
             self._requests.value |= abi.CPU_INTERRUPT_NMI
         self._stopping = False
+        self.place[PASS] = self.breakpoints.pass_now(cpu)
         self._patience.value = patience
         self._requests.value &= ~abi.CPU_INTERRUPT_HALT
         self.slices += 1
@@ -144,6 +151,7 @@ class Engine:
             retired = self._budget - self._left.value
             self._left.value = self._budget = 0
         else:
+            self._left.value = self._budget = 1 if self.stepping else ENDLESS    # looked at while instructions are counted for a debugger
             timer.arm(budget)
             error = self._start(self._uc, self._eip.value, 0, 0, 0)
             self.running = False
@@ -154,7 +162,8 @@ class Engine:
             raise failure
         if self._loaded != cpu:               # the guest sent itself an INIT
             return RunExit(Reason.STOP, retired)
-        vcpu.settle()
+        if not self.stepping:
+            vcpu.settle()
         if self._old_exception.value == abi.DOUBLE_FAULT:
             vcpu.activity = Activity.SHUTDOWN
             return RunExit(Reason.SHUTDOWN, retired)
@@ -167,7 +176,31 @@ class Engine:
             vcpu.activity = Activity.HALTED
             return RunExit(Reason.HALT, retired)
         vcpu.activity = Activity.ACTIVE
+        if self.breakpoints.has_hit(cpu):
+            return RunExit(Reason.BREAK, retired)
         return RunExit(Reason.STOP if self._stopping else Reason.BUDGET, retired)
+
+    def step(self, cpu: int) -> RunExit:
+        """One instruction of vCPU `cpu`, and no interrupt: what is on offer stays so. With the host's clock, `breakpoints.instrument` comes first."""
+        vcpu = self.vcpus[cpu]
+        if vcpu.activity is not Activity.ACTIVE and not vcpu.runnable:
+            return RunExit(Reason.HALT, 0)
+        self._load(vcpu)
+        vcpu.settle()
+        self._requests.value &= ~(abi.CPU_INTERRUPT_VIRQ | abi.CPU_INTERRUPT_NMI)
+        self.stepping = True
+        try:
+            return self.run(cpu, 1 if self._timer is None else STEP_TIME)
+        finally:
+            self.stepping = False
+            if vcpu.index == self._loaded and vcpu.offered is not None:
+                self._vector.value = vcpu.offered
+                self._requests.value |= abi.CPU_INTERRUPT_VIRQ
+
+    def stop_after_this(self) -> None:
+        """From a memory hook: the instruction under way is the slice's last. Instructions are counted."""
+        self._budget -= self._left.value
+        self._left.value = 0
 
     def resume(self, cpu: int) -> None:
         """A halted vCPU was found runnable: it goes on behind its HLT."""
@@ -209,7 +242,7 @@ class Engine:
         if vcpu.index == self._loaded:
             if vector is None:
                 self._requests.value &= ~abi.CPU_INTERRUPT_VIRQ
-            else:
+            elif not self.stepping:
                 self._vector.value = vector
                 self._requests.value |= abi.CPU_INTERRUPT_VIRQ
                 self._attention.value = 0xFFFF
@@ -218,7 +251,7 @@ class Engine:
 
     def has_taken(self, vcpu: Vcpu) -> bool:
         """Whether the vector on offer has been consumed. A vCPU whose registers are put away consumes nothing."""
-        return vcpu.index == self._loaded and not self._requests.value & abi.CPU_INTERRUPT_VIRQ
+        return vcpu.index == self._loaded and not self.stepping and not self._requests.value & abi.CPU_INTERRUPT_VIRQ
 
     def kick(self, vcpu: Vcpu) -> None:
         """Another vCPU wants `vcpu` to run: end the slice under way in its favour."""
@@ -353,11 +386,11 @@ class Engine:
         def function(name: str) -> int:
             return abi.address_of(lib, name)
 
-        self._hook(abi.UC_HOOK_INTR, page.add(stubs.exception(self._cpu, function("x86_cpu_do_interrupt_x86_64"))))
-        self._hook(abi.UC_HOOK_INSN_INVALID, page.add(stubs.invalid_opcode(self._cpu, function("x86_cpu_do_interrupt_x86_64"))))
+        self.hook(abi.UC_HOOK_INTR, page.add(stubs.exception(self._cpu, function("x86_cpu_do_interrupt_x86_64"))))
+        self.hook(abi.UC_HOOK_INSN_INVALID, page.add(stubs.invalid_opcode(self._cpu, function("x86_cpu_do_interrupt_x86_64"))))
         entry = stubs.syscall(env, function("helper_read_eflags_x86_64"), function("helper_write_eflags_x86_64"),
                               function("x86_update_hflags_x86_64"), function("raise_exception_x86_64"))
-        self._hook(abi.UC_HOOK_INSN, page.add(entry), abi.UC_X86_INS_SYSCALL)
+        self.hook(abi.UC_HOOK_INSN, page.add(entry), abi.UC_X86_INS_SYSCALL)
         attention = c_uint64.from_address(self._cpu + abi.CPU_ICOUNT_DECR_PTR).value + 2
         self._stop_address = page.add(stubs.stop(self._cpu, attention))
         execute = c_uint64.from_address(c_uint64.from_address(self._cpu + abi.CPU_CLASS).value + abi.CLASS_EXEC_INTERRUPT)
@@ -365,8 +398,10 @@ class Engine:
         leave = c_uint64.from_address(c_uint64.from_address(self._cpu + abi.CPU_CLASS).value + abi.CLASS_EXEC_EXIT)
         leave.value = page.add(stubs.pause(ctypes.addressof(self._patience), attention, leave.value))
         self._stop = ctypes.CFUNCTYPE(None)(self._stop_address)
+        self.count_address = page.add(stubs.count(ctypes.addressof(self._left), self._cpu, function("cpu_loop_exit_x86_64")))
+        self.break_address = page.add(stubs.break_at(ctypes.addressof(self.place), ctypes.addressof(self._left), self._cpu, function("cpu_loop_exit_x86_64")))
         if self.counted:
-            self._hook(abi.UC_HOOK_CODE, page.add(stubs.count(ctypes.addressof(self._left), self._cpu, function("cpu_loop_exit_x86_64"))))
+            self.hook(abi.UC_HOOK_CODE, self.count_address)
         self._region_stub(page, memory)
         read, write = ports.read, ports.write
 
@@ -400,13 +435,13 @@ class Engine:
             self._keep.append(access)
             target = ctypes.cast(access, ctypes.c_void_p).value
             assert target is not None
-            self._hook(abi.UC_HOOK_INSN, page.add(stubs.port(env, checks, target)), instruction)
+            self.hook(abi.UC_HOOK_INSN, page.add(stubs.port(env, checks, target)), instruction)
         wanted = [(abi.INSN_CALLBACK(on_cpuid), abi.UC_X86_INS_CPUID)]
         if rdtsc is not None:
             wanted += [(abi.INSN_CALLBACK(on_rdtsc), abi.UC_X86_INS_RDTSC), (abi.INSN_CALLBACK(on_rdtsc), abi.UC_X86_INS_RDTSCP)]
         for callback, instruction in wanted:
             self._keep.append(callback)
-            self._hook(abi.UC_HOOK_INSN, callback, instruction)
+            self.hook(abi.UC_HOOK_INSN, callback, instruction)
 
     def _region_stub(self, page: stubs.CodePage, memory: GuestMemory) -> None:
         """Answers 'which region is this address in' at once for RAM below 4 GiB, since every slow store asks; and lets stores be slow only where code is."""
@@ -429,12 +464,23 @@ class Engine:
         self._quick_stores.value = not watching
         self._lib.tlb_flush_x86_64(self._cpu)
 
-    def _hook(self, kind: int, callback: object, *instruction: int) -> None:
+    def hook(self, kind: int, callback: object, *instruction: int, begin: int = 1, end: int = 0) -> int:
+        """Registers a native function's address or a ctypes callback, for all addresses or those from `begin` to `end`. Returns a handle for `unhook`."""
         handle = ctypes.c_size_t()
         target = ctypes.c_void_p(callback) if isinstance(callback, int) else callback
         extra = [ctypes.c_int(value) for value in instruction]
         self._check(self._lib.uc_hook_add(ctypes.c_void_p(self._uc), ctypes.byref(handle), ctypes.c_int(kind), target, None,
-                                          c_uint64(1), c_uint64(0), *extra), f"hook {kind}")
+                                          c_uint64(begin), c_uint64(end), *extra), f"hook {kind}")
+        return handle.value
+
+    def unhook(self, handle: int) -> None:
+        """Takes a hook away."""
+        self._check(self._lib.uc_hook_del(ctypes.c_void_p(self._uc), ctypes.c_size_t(handle)), "unhook")
+
+    def translate_anew(self) -> None:
+        """Hooks on code or memory have changed: what is translated does not know."""
+        self._lib.tb_flush_x86_64(self._cpu)
+        self._lib.tlb_flush_x86_64(self._cpu)
 
     def _invalidate(self, host: int, length: int) -> None:
         """Drops translations of code in host memory that a device has just written."""

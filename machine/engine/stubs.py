@@ -266,6 +266,24 @@ permitted:
     mov rax, {callback}
     jmp rax
 """
+# void hook(uc, address, size, user), before the instruction of a breakpoint: it does not begin, unless this is where the processor was told to go on from.
+# `place` holds the address to pass once and the address that was hit; `left` is what `count` counts down, in which this instruction must not appear.
+BREAK_LISTING = """
+    mov rax, {place}
+    cmp [rax], rsi
+    je pass
+    mov [rax + 8], rsi
+    mov rcx, {left}
+    add qword ptr [rcx], 1
+    mov rdi, {cpu}
+    mov dword ptr [rdi + {exception_index}], {excp_hlt}
+    mov rax, {loop_exit}
+    jmp rax
+pass:
+    mov qword ptr [rax], -1
+    ret
+"""
+BREAK_CODE = ("48b8 {place} 483930 7432 48897008 48b9 {left} 48830101 48bf {cpu} c787a081000001000100 48b8 {loop_exit} ffe0 48c700ffffffff c3")
 # void handler(int signal, siginfo_t *info, void *context): info->si_value.sival_ptr is the `request` of the engine whose timer it is.
 TIMER_LISTING = """
     jmp qword ptr [rsi + 24]
@@ -298,6 +316,11 @@ def store(asked: int, quick: int, sticky: int) -> bytes:
         sticky: address of the `MemoryRegion` for pages with translations.
     """
     return _fill(STORE_CODE, asked=asked, quick=quick, sticky=sticky)
+
+
+def break_at(place: int, left: int, cpu: int, loop_exit: int) -> bytes:
+    """`UC_HOOK_CODE` for one address: leaves before it, as `count` does."""
+    return _fill(BREAK_CODE, place=place, left=left, cpu=cpu, loop_exit=loop_exit)
 
 
 def pause(patience: int, attention: int, exec_exit: int) -> bytes:

@@ -69,6 +69,11 @@ def test_port_stub() -> None:
     assert stubs.port(FAR + 2, (FAR + 20, FAR + 21, FAR + 22), FAR + 23) == listing
 
 
+def test_breakpoint_stub() -> None:
+    listing = assemble(stubs.BREAK_LISTING, place=FAR + 1, exception_index=abi.CPU_EXCEPTION_INDEX, excp_hlt=abi.EXCP_HLT, loop_exit=FAR + 18)
+    assert stubs.break_at(FAR + 1, FAR + 16, FAR, FAR + 18) == listing
+
+
 def test_pause_stub() -> None:
     assert stubs.pause(FAR + 1, FAR + 15, FAR + 2) == assemble(stubs.PAUSE_LISTING, patience=FAR + 1, exec_exit=FAR + 2)
 
