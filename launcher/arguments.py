@@ -169,6 +169,8 @@ def run_parser() -> Parser:
     parser.add_argument("--stats", metavar="FILE", type=_output, help="write figures about the run to FILE as JSON: exit_reason, wall_seconds, retired, "
                         "slices, interrupts (per vCPU), rss_mib")
     parser.add_argument("--save", metavar="FILE", type=_output, help="at the end, unless the guest itself ended it, save a snapshot of the machine to FILE")
+    parser.add_argument("--gdb", metavar="[HOST:]PORT", type=_address, help="let GDB attach (target remote); instructions are then counted, at half speed")
+    parser.add_argument("--wait-gdb", action="store_true", help="stand before the first instruction until GDB has attached and goes on")
     parser.add_argument("--strict", action="store_true", help="stop at the first access to something that is not modelled, naming it")
     parser.add_argument("--no-reboot", action="store_true", help="stop with exit code 3 where the guest resets or triple-faults, instead of starting again")
     return parser
@@ -198,6 +200,8 @@ def check_run(options: argparse.Namespace) -> None:
     for name in ("initrd", "append"):
         if options.kernel is None and getattr(options, name) is not None:
             parser.error(f"--{name} goes with --kernel; a firmware gets no such thing")
+    if options.wait_gdb and options.gdb is None:
+        parser.error("--wait-gdb goes with --gdb PORT")
     options.append = options.append or ""
     for name, default in {**RUN_DEFAULTS, "clock": "host"}.items():
         if getattr(options, name) is None:
@@ -247,6 +251,13 @@ def _whole(lowest: int, highest: int, what: str) -> Callable[[str], int]:
         return value
 
     return convert
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not port.isdecimal() or int(port) > 0xFFFF:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port, and no HOST:PORT")
+    return host or "127.0.0.1", int(port)
 
 
 def _seconds(text: str) -> float:

@@ -125,6 +125,7 @@ class Machine:
         self._order = list(range(configuration.cpus))
         self._turn = 0
         self._slice_end = 0
+        self._limit: int | None = None
         self._polled = 0
         self._asleep = False
         self._woken = False
@@ -133,14 +134,17 @@ class Machine:
         self._start()
 
     # --- for whoever drives it -------------------------------------------------------------------------------------------------------
-    def run(self, until: Callable[[], bool] | None = None, service: Callable[[], None] | None = None, timeout: float | None = None) -> Outcome:
+    def run(self, until: Callable[[], bool] | None = None, service: Callable[[], None] | None = None, timeout: float | None = None,
+            limit: int | None = None) -> Outcome:
         """Run until the guest ends, `until` is true between two slices, or `timeout` seconds of host time have passed.
 
         Args:
             until: what the caller waits for.
             service: called between slices: a kernel's own loop.
             timeout: seconds; None for no limit.
+            limit: stop when exactly so many instructions have retired since power-on; for the instruction clock.
         """
+        self._limit = limit
         deadline = None if timeout is None else host_time() + int(timeout * 1e9)
         self._ended = None
         started = host_time()
@@ -156,6 +160,8 @@ class Machine:
                     self._ended = Outcome(ExitReason.CONDITION)
                 if self._ended is not None:
                     return self._ended
+                if limit is not None and self.stats.retired >= limit:
+                    return Outcome(ExitReason.CONDITION)
                 if deadline is not None and host_time() >= deadline:
                     return Outcome(ExitReason.TIMEOUT, detail=f"{timeout:g} s")
                 cpu = self._next()
@@ -169,6 +175,21 @@ class Machine:
             for flush in self.flush:
                 flush()
             self.stats.wall_ns += host_time() - started
+
+    def step(self, cpu: int) -> Outcome | None:
+        """One instruction of one processor, and no interrupt. None, or how the guest ended by it."""
+        self._ended = None
+        self.clock.run_due()
+        result = self.engine.step(cpu)
+        if isinstance(self.time, InstructionTime):
+            self.time.retire(result.retired)
+            self.stats.retired += result.retired
+        self.board.lapics[cpu].poll()
+        if result.reason is Reason.SHUTDOWN:
+            self._shut_down(cpu)
+        if self._pending_reset is not None:
+            self._reset()
+        return self._ended
 
     def stop(self) -> None:
         """End `run` soon, as a user's wish; from any thread, or a signal handler."""
@@ -276,7 +297,8 @@ class Machine:
         self._slice_end = end
         source = self.time
         if isinstance(source, InstructionTime):
-            result = engine.run(cpu, source.instructions_until(end), patience)
+            budget = source.instructions_until(end)
+            result = engine.run(cpu, budget if self._limit is None else min(budget, self._limit - self.stats.retired), patience)
             source.retire(result.retired)
             self.stats.retired += result.retired
         else:
@@ -285,6 +307,8 @@ class Machine:
         self.board.lapics[cpu].poll()
         if result.reason is Reason.SHUTDOWN:
             self._shut_down(cpu)
+        elif result.reason is Reason.BREAK:
+            self._ended = self._ended or Outcome(ExitReason.BREAK, cpu)
 
     def _shut_down(self, cpu: int) -> None:
         """SDM vol. 3A 6.15: shutdown is a special cycle, to which the board answers with a reset."""

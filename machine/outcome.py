@@ -11,6 +11,7 @@ class ExitReason(enum.Enum):
 
     POWER_OFF = "power off"                 # the guest entered S5
     CONDITION = "condition"                 # what the caller waited for is true
+    BREAK = "breakpoint"                    # a processor came to a breakpoint or touched a watchpoint
     DEBUG_EXIT = "debug exit"               # the guest wrote to port 0xF4
     RESET = "reset"                         # the guest asked for one, and the machine is not to reboot
     SHUTDOWN = "triple fault"               # the same, by a fault while a double fault was delivered

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from machine.boot import Boot
+    from machine.debug.rsp import GdbServer
 
 WATCHED = 512                        # bytes of output in which a pattern is looked for, beside what has just come
 TIMEOUT_CODE, LEFT_CODE, RESET_CODE, FAILED_CODE = 124, 130, 3, 1
@@ -53,6 +54,8 @@ class RunOptions:
     no_reboot: bool = False
     save: str | None = None
     load: str | None = None
+    gdb: tuple[str, int] | None = None
+    wait_gdb: bool = False
 
 
 class OutputWatch:
@@ -79,6 +82,7 @@ def run(options: RunOptions) -> int:
     watch = _watch(options.exit_on)
     machine = _machine(options)
     outputs: list[Terminal | Recorder] = []
+    debugger: GdbServer | None = None
     try:
         serial = _serial(options, machine)
         outputs.append(serial)
@@ -88,11 +92,14 @@ def run(options: RunOptions) -> int:
         outputs.append(debug)
         machine.board.debug_out = debug.write
         machine.flush.append(debug.flush)
+        debugger = _debugger(options, machine)
         failure, outcome = None, Outcome(ExitReason.STOPPED)
         try:
             if isinstance(serial, Terminal):
                 serial.make_raw()
-            outcome = machine.run(until=(lambda: watch.found) if watch is not None else None, timeout=options.timeout)
+            until = (lambda: watch.found) if watch is not None else None
+            runner = machine if debugger is None else debugger
+            outcome = runner.run(until=until, timeout=options.timeout)
         except KeyboardInterrupt:
             pass
         except (UnmodelledAccess, EngineError, OutputLost) as trouble:      # --strict, the engine met what it cannot do, or a full disk
@@ -109,6 +116,8 @@ def run(options: RunOptions) -> int:
         _tell(outcome, failure, machine, options)
         return FAILED_CODE if failure is not None else exit_code(outcome)
     finally:
+        if debugger is not None:
+            debugger.close()
         machine.close()
         for output in outputs:
             output.close()
@@ -123,6 +132,22 @@ def _watched(write: Callable[[bytes], None], watch: OutputWatch, machine: Machin
             machine.wake()                     # ends the slice
 
     return written
+
+
+def _debugger(options: RunOptions, machine: Machine) -> GdbServer | None:
+    """GDB's server, if one is wanted."""
+    if options.gdb is None:
+        return None
+    from devices.backends.stream import ByteStream, StreamError
+    from machine.debug.rsp import GdbServer
+
+    try:
+        stream = ByteStream(*options.gdb)
+    except StreamError as error:
+        raise MachineError(f"--gdb {error}") from None
+    if options.wait_gdb:
+        print(f"folkering: waiting for a debugger: target remote {options.gdb[0]}:{stream.port}", file=sys.stderr, flush=True)
+    return GdbServer(machine, stream, options.wait_gdb)
 
 
 def _machine(options: RunOptions) -> Machine:
@@ -146,7 +171,7 @@ def exit_code(outcome: Outcome) -> int:
             return TIMEOUT_CODE
         case ExitReason.STOPPED:
             return LEFT_CODE
-        case ExitReason.DEAD:
+        case ExitReason.DEAD | ExitReason.BREAK:
             return FAILED_CODE
 
 

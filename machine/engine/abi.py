@@ -37,6 +37,8 @@ UC_HOOK_MEM_READ, UC_HOOK_MEM_WRITE = 1 << 10, 1 << 11
 UC_MEM_READ, UC_MEM_WRITE = 16, 17
 UC_HOOK_INSN_INVALID = 1 << 14
 UC_X86_REG_EFLAGS, UC_X86_REG_FPCW, UC_X86_REG_MXCSR = 25, 246, 249
+UC_X86_REG_FPSW, UC_X86_REG_FPTAG, UC_X86_REG_FIP, UC_X86_REG_FCS, UC_X86_REG_FDP, UC_X86_REG_FDS, UC_X86_REG_FOP = 31, 247, 254, 255, 256, 257, 258
+UC_X86_REG_ST0, UC_X86_REG_XMM0 = 114, 122        # eight, sixteen
 UC_X86_INS_IN, UC_X86_INS_OUT = 218, 500
 UC_X86_INS_SYSCALL, UC_X86_INS_CPUID = 699, 113
 UC_X86_INS_RDTSC, UC_X86_INS_RDTSCP = 608, 609
@@ -88,7 +90,7 @@ SEGMENT_LIMIT = 16           # offset of the limit inside a segment
 ENV_LDT, ENV_TR, ENV_GDT, ENV_IDT = 328, 352, 376, 400
 ENV_CR = 424                 # 5 x u64
 ENV_EFER = 592
-ENV_STAR, ENV_LSTAR, ENV_CSTAR, ENV_FMASK = 4824, 4840, 4848, 4856
+ENV_STAR, ENV_LSTAR, ENV_CSTAR, ENV_FMASK, ENV_KERNEL_GS_BASE = 4824, 4840, 4848, 4856, 4864
 ENV_BREAKPOINTS, ENV_BREAKPOINTS_SIZE = 5464, 32   # host pointers of the guest's debug registers, void in another engine
 ENV_TSC_OFFSET = 5512        # i64: added to the host's counter by RDTSC
 ENV_OLD_EXCEPTION = 5496     # i32: the contributory exception being delivered, 8 inside #DF
@@ -111,7 +113,8 @@ TLB_NOTDIRTY = 0x400         # stores look for translations
 VMCB_INT_VECTOR = 100        # vmcb.control.int_vector
 
 R_ES, R_CS, R_SS, R_DS, R_FS, R_GS = range(6)
-HF_CS64_MASK = 1 << 15
+HF_CPL_MASK = 3
+HF_CS32_MASK, HF_LMA_MASK, HF_CS64_MASK = 1 << 4, 1 << 14, 1 << 15
 HF2_GIF_MASK = 1 << 0
 DOUBLE_FAULT = 8
 

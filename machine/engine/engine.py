@@ -188,6 +188,7 @@ class Engine:
         self._load(vcpu)
         vcpu.settle()
         self._requests.value &= ~(abi.CPU_INTERRUPT_VIRQ | abi.CPU_INTERRUPT_NMI)
+        self.breakpoints.reported(cpu, vcpu.cs_base + vcpu.rip)       # a step begins with the instruction, breakpoint or not
         self.stepping = True
         try:
             return self.run(cpu, 1 if self._timer is None else STEP_TIME)
@@ -300,6 +301,19 @@ class Engine:
         """Writes bytes of the vCPU's `CPUX86State`."""
         target = self._env if getattr(self, "_loaded", None) == vcpu.index else ctypes.addressof(vcpu.context)
         ctypes.memmove(target + offset, data, len(data))
+
+    def public_register(self, vcpu: Vcpu, number: int, size: int) -> int:
+        """Unicorn's own register interface, for the vCPU whose registers are brought in."""
+        self._load(vcpu)
+        buffer = ctypes.create_string_buffer(64)
+        self._check(self._lib.uc_reg_read(ctypes.c_void_p(self._uc), ctypes.c_int(number), buffer), f"register {number}")
+        return int.from_bytes(buffer.raw[:size], "little")
+
+    def set_public_register(self, vcpu: Vcpu, number: int, value: int, size: int) -> None:
+        """Unicorn's own register interface, writing."""
+        self._load(vcpu)
+        buffer = ctypes.create_string_buffer(value.to_bytes(size, "little"), 64)
+        self._check(self._lib.uc_reg_write(ctypes.c_void_p(self._uc), ctypes.c_int(number), buffer), f"register {number}")
 
     def update_mode(self, vcpu: Vcpu) -> None:
         """Derives `hflags` from control registers and segments that were written from outside."""

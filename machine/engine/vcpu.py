@@ -173,6 +173,37 @@ class Vcpu:
         """Base of the code segment, so that `cs_base + rip` is the linear address of the next instruction."""
         return self._read64(abi.ENV_SEGS + abi.R_CS * abi.ENV_SEG_SIZE + 8)
 
+    @property
+    def ring(self) -> int:
+        """Current privilege level."""
+        return self.field(abi.ENV_HFLAGS, 4) & abi.HF_CPL_MASK
+
+    @property
+    def is_32_bit(self) -> bool:
+        """Whether the code segment's default is 32 bits."""
+        return bool(self.field(abi.ENV_HFLAGS, 4) & abi.HF_CS32_MASK)
+
+    @property
+    def in_long_mode(self) -> bool:
+        """Whether it executes 64-bit code."""
+        return bool(self.field(abi.ENV_HFLAGS, 4) & abi.HF_CS64_MASK)
+
+    def field(self, offset: int, size: int) -> int:
+        """An integer of `CPUX86State`, by its offset in `abi`."""
+        return int.from_bytes(self._engine.registers(self, offset, size), "little")
+
+    def set_field(self, offset: int, value: int, size: int) -> None:
+        """Writes an integer of `CPUX86State`."""
+        self._engine.write_registers(self, offset, (value & (1 << 8 * size) - 1).to_bytes(size, "little"))
+
+    def public_register(self, number: int, size: int) -> int:
+        """A register by Unicorn's number, for those that are kept in pieces (flags, x87, SSE)."""
+        return self._engine.public_register(self, number, size)
+
+    def set_public_register(self, number: int, value: int, size: int) -> None:
+        """Writes a register by Unicorn's number."""
+        self._engine.set_public_register(self, number, value, size)
+
     def enter(self, entry: EntryState) -> None:
         """Puts the vCPU where a loader wants it to start."""
         entry.apply(self)

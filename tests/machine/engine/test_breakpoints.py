@@ -99,7 +99,8 @@ def test_a_step_over_a_breakpoint_and_from_it(guest: Guest) -> None:
 
 
 @pytest.mark.parametrize(("text", "on_read", "on_write", "kind"), [
-    ("mov dword ptr [0x3004], 7", False, True, "write"), ("mov qword ptr [0x3000], 7", False, True, "write"), ("mov al, byte ptr [0x3005]", True, False, "read"),
+    ("mov dword ptr [0x3004], 7", False, True, "write"), ("mov qword ptr [0x3000], 7", False, True, "write"),
+    ("mov al, byte ptr [0x3005]", True, False, "read"),
     ("inc word ptr [0x3006]", True, True, "read"), ("lock xadd [0x3004], ecx", False, True, "write"), ("mov edi, 0x3005; stosb", False, True, "write"),
 ])
 def test_a_watchpoint_stops_behind_the_access(guest: Guest, text: str, on_read: bool, on_write: bool, kind: str) -> None:

@@ -1,0 +1,1 @@
+"""Debugging a guest: what can be asked (`target`), in GDB's words (`rsp`)."""

@@ -1,0 +1,146 @@
+"""GDB's protocol without GDB: packets, a client that behaves and many that do not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from machine import Configuration, ExitReason, Firmware, Machine
+from machine.debug.packets import INTERRUPT, PacketReader, escape, packet, unescape
+from machine.debug.registers import REGISTERS, description
+from machine.debug.rsp import GdbServer
+from tests.machine.rom import EIGHT_BITS, rom
+
+LOOP = EIGHT_BITS + "xor ax, ax; mov ds, ax; again: inc word ptr [0x600]; cmp word ptr [0x600], 5; jb again; mov al, 4; out 0xf4, al; hlt"
+AGAIN = 0xFFFFF000 + 10                          # behind the prologue: the INC
+
+
+class Client:
+    """Stands for the connection: what the client sends, in turn, each when it is waited for, and what it got. It ends by killing the machine."""
+
+    def __init__(self, *packets: bytes, raw: bytes = b"") -> None:
+        self.waiting = [packet(body) for body in packets] + ([raw] if raw else []) + [packet(b"k")]
+        self.got = bytearray()
+        self.connected = True
+        self.asked = False
+
+    def fileno(self) -> int | None:
+        return None
+
+    def wait(self, _seconds: float | None = None) -> None:
+        self.asked = True
+
+    def read(self) -> bytes:
+        asked, self.asked = self.asked, False
+        return self.waiting.pop(0) if asked and self.waiting else b""
+
+    def write(self, data: bytes) -> None:
+        self.got += data
+
+    def hang_up(self) -> None:
+        self.connected = False
+
+    def close(self) -> None:
+        return
+
+    @property
+    def answers(self) -> list[bytes]:
+        reader = PacketReader()
+        reader.feed(bytes(self.got))
+        found = []
+        while (one := reader.next()) is not None:
+            assert isinstance(one, tuple) and one[1]
+            found.append(one[0])
+        return found
+
+
+@pytest.fixture
+def machine() -> Iterator[Machine]:
+    made = Machine(Firmware(rom(LOOP)), Configuration(memory=4 << 20, clock="instructions"))
+    yield made
+    made.close()
+
+
+def talk(machine: Machine, *packets: bytes, raw: bytes = b"") -> list[bytes]:
+    client = Client(*packets, raw=raw)
+    server = GdbServer(machine, client, wait=True)  # type: ignore[arg-type]
+    server.run(timeout=5.0)
+    return client.answers
+
+
+def test_each_resume_is_answered_by_one_stop_reply(machine: Machine) -> None:
+    answers = talk(machine, b"QStartNoAckMode", b"?", b"Z0,%x,1" % AGAIN, b"vCont;c", b"vCont;s:1", b"vCont;c", b"z0,%x,1" % AGAIN, b"vCont;c")
+    assert answers[:3] == [b"OK", b"T05thread:1;", b"OK"]
+    assert answers[3:6] == [b"T05thread:1;swbreak:;", b"T05thread:1;", b"T05thread:1;swbreak:;"]
+    assert answers[6:8] == [b"OK", b"W04"], "and then the guest ended with what it wrote to the exit port"
+
+
+def test_registers_are_those_of_the_description(machine: Machine) -> None:
+    answers = talk(machine, b"g", b"p10", b"P3=1122000000000000", b"p3", b"pfff", b"p")
+    assert len(answers[0]) == 2 * sum(register.bits // 8 for register in REGISTERS)
+    assert answers[1] == bytes.fromhex("f0ffffff00000000").hex().encode(), "RIP is linear"
+    assert answers[2:6] == [b"OK", b"1122000000000000", b"E02", b"E02"]
+    assert [f'name="{register.name}"' in description() for register in REGISTERS] == [True] * len(REGISTERS)
+
+
+def test_memory_in_both_directions(machine: Machine) -> None:
+    answers = talk(machine, b"M500,3:010203", b"X503,2:" + escape(b"}#"), b"m500,5", b"Mfffff000,1:00", b"m500", b"m500,zz", b"M500,2:01")
+    assert answers[:6] == [b"OK", b"OK", b"0102037d23", b"E01", b"E02", b"E02"] and answers[6] == b"E02"
+
+
+def test_backwards(machine: Machine) -> None:
+    where = b"Z0,%x,1" % AGAIN
+    answers = talk(machine, where, b"vCont;c", b"vCont;s:1", b"vCont;c", b"m600,1", b"bc", b"m600,1", b"bs", b"bs", b"bs", b"bs", b"bs", b"bs", b"bs")
+    assert answers[4] == b"01" and answers[6] == b"00"
+    assert answers[-1] == b"T05thread:1;replaylog:begin;"
+
+
+def test_what_is_not_known_gets_an_empty_answer(machine: Machine) -> None:
+    assert talk(machine, b"vMustReplyEmpty", b"qTStatus", b"!", b"Z9,0,1", b"") == [b"", b"", b"", b"", b""]
+
+
+def test_a_damaged_packet_is_asked_for_again(machine: Machine) -> None:
+    client = Client(raw=b"$g#00$?#3f")
+    GdbServer(machine, client, wait=True).run(timeout=5.0)  # type: ignore[arg-type]
+    assert client.got.startswith(b"-+$T05thread:1;#")
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.one_of(
+    st.binary(max_size=40),
+    st.sampled_from([
+        b"g", b"G00", b"m", b"m0,ffffffffffff", b"M0,1:", b"X0,1:", b"Z0", b"Z2,0,8", b"Z2,ffffffffffffffff,8", b"z2,0,8", b"P0=", b"p-1", b"Hg", b"Hgff",
+        b"T", b"qRcmd,zz", b"qRcmd,77616c6b", b"qXfer:features:read:target.xml:zz,1", b"vCont;", b"vCont;s:9", b"vCont;x", b"qThreadExtraInfo,9", b"s0"]),
+), max_size=8))
+def test_no_packet_hurts_the_host(packets: list[bytes]) -> None:
+    machine = Machine(Firmware(rom(LOOP)), Configuration(memory=4 << 20, clock="instructions"))
+    try:
+        client = Client(*[escape(body) for body in packets])
+        client.waiting += [packet(b"k")] * 4
+        outcome = GdbServer(machine, client, wait=True).run(until=lambda: not client.waiting, timeout=5.0)  # type: ignore[arg-type]
+        assert outcome.reason in (ExitReason.STOPPED, ExitReason.DEBUG_EXIT, ExitReason.CONDITION, ExitReason.DEAD, ExitReason.SHUTDOWN)
+    finally:
+        machine.close()
+
+
+@given(st.binary(max_size=60), st.binary(max_size=60))
+def test_packets_come_out_as_they_went_in(body: bytes, noise: bytes) -> None:
+    assert unescape(escape(body)) == body
+    reader = PacketReader()
+    reader.feed(bytes(byte for byte in noise if byte not in (INTERRUPT, ord("$"))) + packet(escape(body)) + bytes((INTERRUPT,)))
+    assert reader.next() == (body, True)
+    assert reader.next() == INTERRUPT and reader.next() is None
+
+
+def test_a_packet_in_pieces_and_one_without_an_end() -> None:
+    reader = PacketReader()
+    for byte in packet(b"vCont;c"):
+        assert reader.next() is None
+        reader.feed(bytes((byte,)))
+    assert reader.next() == (b"vCont;c", True)
+    for _ in range(40):
+        reader.feed(b"$" + b"x" * 65536)
+    assert reader.next() is None and len(reader._data) <= 1 << 20
