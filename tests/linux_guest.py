@@ -6,7 +6,7 @@ import hashlib
 import random
 from pathlib import Path
 
-from tests.initrd import build
+from machine.loaders.initrd import build
 
 BLOB_SIZE = 16 << 20
 BLOB = random.Random(1).randbytes(BLOB_SIZE)
@@ -44,3 +44,14 @@ def full_initrd(busybox: Path) -> bytes:
 def quick_initrd(busybox: Path) -> bytes:
     """The init that says how many processors it has and powers off."""
     return build(busybox, QUICK_SCRIPT)
+
+
+def complaints(console: str, cpus: int) -> list[str]:
+    """What the console of a boot with the full initrd lacks: processors, results, and timer interrupts on each processor; empty if all is there."""
+    lines = console.replace("\r\n", "\n").splitlines()
+    wanted = ("init: user space", f"init: nproc {cpus}", f"init: four {FOUR_DIGEST}", f"init: sha256 {BLOB_DIGEST}", "init: done")
+    missing = [f"no line {line!r}" for line in wanted if line not in lines]
+    timers = next((line.split()[1:1 + cpus] for line in lines if line.strip().startswith("LOC:")), [])
+    if len(timers) < cpus or any(not count.isdigit() or int(count) == 0 for count in timers):
+        missing.append(f"local timer interrupts: {timers}")
+    return missing

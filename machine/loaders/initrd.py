@@ -1,4 +1,4 @@
-"""An initrd for test guests: a cpio archive (newc, Linux Documentation/driver-api/early-userspace/buffer-format.rst) with busybox and an init script."""
+"""An initrd made of busybox and a script: a cpio archive (newc; Linux, Documentation/driver-api/early-userspace/buffer-format.rst)."""
 
 from __future__ import annotations
 
