@@ -171,6 +171,8 @@ def run_parser() -> Parser:
     parser.add_argument("--save", metavar="FILE", type=_output, help="at the end, unless the guest itself ended it, save a snapshot of the machine to FILE")
     parser.add_argument("--gdb", metavar="[HOST:]PORT", type=_address, help="let GDB attach (target remote); instructions are then counted, at half speed")
     parser.add_argument("--wait-gdb", action="store_true", help="stand before the first instruction until GDB has attached and goes on")
+    parser.add_argument("--trace", metavar="FILE", type=_output, help="write every access to a chip's register, every interrupt and DMA transfer to FILE, a "
+                        "line each, with virtual time")
     parser.add_argument("--strict", action="store_true", help="stop at the first access to something that is not modelled, naming it")
     parser.add_argument("--no-reboot", action="store_true", help="stop with exit code 3 where the guest resets or triple-faults, instead of starting again")
     return parser

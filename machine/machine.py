@@ -276,12 +276,13 @@ class Machine:
             return kicked
         count = len(vcpus)
         for step in range(1, count + 1):
-            turn = self._turn + step
-            if turn % count == 0 and self._random is not None:
-                self._random.shuffle(self._order)
-            cpu = self._order[turn % count]
+            position = (self._turn + step) % count
+            cpu = self._order[position]
             if vcpus[cpu].runnable:
-                self._turn = turn % count
+                if self._random is not None and position <= self._turn:          # a round is over
+                    self._random.shuffle(self._order)
+                    position = self._order.index(cpu)
+                self._turn = position
                 return cpu
         return None
 

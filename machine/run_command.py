@@ -20,6 +20,7 @@ from machine.machine import HOST, Configuration, Machine
 from machine.memory import MIB
 from machine.outcome import ExitReason, Outcome
 from machine.stats import report
+from machine.trace import Trace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,6 +57,7 @@ class RunOptions:
     load: str | None = None
     gdb: tuple[str, int] | None = None
     wait_gdb: bool = False
+    trace: str | None = None
 
 
 class OutputWatch:
@@ -92,6 +94,11 @@ def run(options: RunOptions) -> int:
         outputs.append(debug)
         machine.board.debug_out = debug.write
         machine.flush.append(debug.flush)
+        if options.trace is not None:
+            trace = _recorder(options.trace, "trace")
+            outputs.append(trace)
+            machine.flush.append(trace.flush)
+            Trace(machine, trace.write)
         debugger = _debugger(options, machine)
         failure, outcome = None, Outcome(ExitReason.STOPPED)
         try:

@@ -6,6 +6,7 @@ replacement, windows that software moves, the cable at COM1.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -33,15 +34,20 @@ class BoardDma:
 
     def __init__(self, memory: GuestMemory, apics: ApicBus) -> None:
         self._memory, self._apics = memory, apics
+        self.trace: Callable[[bool, int, int], None] | None = None     # told of each transfer: (is it a write, address, bytes)
 
     def read(self, iova: int, length: int) -> bytes:
         """Bytes of RAM. Raises DmaFault."""
+        if self.trace is not None:
+            self.trace(False, iova, length)
         if not self._memory.is_ram(iova, length):
             raise DmaFault(iova, f"{length} bytes there are not RAM")
         return self._memory.read(iova, length)
 
     def write(self, iova: int, data: bytes) -> None:
         """Bytes to RAM, or a message-signalled interrupt. Raises DmaFault."""
+        if self.trace is not None:
+            self.trace(True, iova, len(data))
         if MSI_WINDOW <= iova < MSI_WINDOW + MSI_WINDOW_SIZE and len(data) == 4:
             self._apics.deliver_msi(iova, int.from_bytes(data, "little"))
         elif self._memory.is_ram(iova, len(data)):
@@ -115,12 +121,11 @@ class Window:
         if place is None:
             return
         base, length = place
-        try:
-            if base < self._floor:
-                raise BusOverlap(f"{base:#x} is RAM")
-            self._bus.map(base, length, self._device, self._name)
-            self._base = base
-        except (BusOverlap, ValueError):
+        if base >= self._floor:
+            with contextlib.suppress(BusOverlap, ValueError):
+                self._bus.map(base, length, self._device, self._name)
+                self._base = base
+        if self._base is None:
             self._log.note(self._name, "", "put where something else is, or nothing can be", base=base)
 
 

@@ -103,6 +103,7 @@ class Engine:
         self._quick_stores = ctypes.c_uint8(1)
         self._patience = ctypes.c_int64()
         self.stepping = False
+        self.on_interrupt: Callable[[int, int], None] | None = None      # told of each external interrupt that was taken: (vCPU, vector)
         self.place = (c_uint64 * 2)(NOWHERE, NOWHERE)    # see stubs.BREAK_LISTING
         self._left, self._budget = ctypes.c_int64(), 0
         self._halted = c_uint32.from_address(self._cpu + abi.CPU_HALTED)

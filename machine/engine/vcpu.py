@@ -137,11 +137,8 @@ class Vcpu:
         if self._offered is not None and self._engine.has_taken(self):
             self._taken, self._offered = self._offered, None
             self.delivered += 1
-
-    def accept_taken(self) -> None:
-        """The engine saw this vCPU's registers leave with the offer consumed."""
-        self._taken, self._offered = self._offered, None
-        self.delivered += 1
+            if self._engine.on_interrupt is not None:
+                self._engine.on_interrupt(self.index, self._taken)
 
     @property
     def runnable(self) -> bool:

@@ -172,6 +172,12 @@ def test_a_schedule_seed_gives_another_schedule_each_time_the_same(build: Build)
     assert len(set(seen)) == 3
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_whoever_is_runnable_gets_a_turn_whatever_the_seed(build: Build, seed: int) -> None:
+    """The only processor that runs was overlooked when a round ended while it was looked for."""
+    assert build("mov cx, 60000; wait: loop wait; mov al, 1; out 0xf4, al; hlt", cpus=4, schedule_seed=seed).run(timeout=GENEROUS).value == 1
+
+
 # --- what a guest cannot break -----------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("clock", CLOCKS)
 def test_a_jump_into_a_hole_is_a_fault_of_the_guests(clock: str) -> None:

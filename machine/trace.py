@@ -1,0 +1,58 @@
+"""What happens between processors and chips, as lines of text: every register access by name, every interrupt taken, every DMA transfer.
+
+    17254896 cpu0 lapic0: EOI <- 0x0
+    17254912 cpu1 takes interrupt 0xec
+    17255016 dma reads 16 bytes at 0x7fe0
+
+The first number is nanoseconds of virtual time. With the instruction clock two runs of the same inputs give the same bytes. An interrupt's line stands where it
+was noticed that the processor has taken it, which is before the next access to its local APIC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from devices.core.registers import Chip, Touch
+    from machine.machine import Machine
+
+Write = Callable[[bytes], None]
+
+
+class Trace:
+    """Writes the trace of a machine from now on.
+
+    Args:
+        machine: whose.
+        write: gets one line at a time.
+    """
+
+    def __init__(self, machine: Machine, write: Write) -> None:
+        self._machine, self._write = machine, write
+        for chip in machine.board.chips:
+            chip.trace = self._teller(chip)
+        machine.engine.on_interrupt = self._interrupt
+        machine.board.dma.trace = self._transfer
+
+    def close(self) -> None:
+        """Write no more."""
+        for chip in self._machine.board.chips:
+            chip.trace = None
+        self._machine.engine.on_interrupt = None
+        self._machine.board.dma.trace = None
+
+    def _teller(self, chip: Chip[Any]) -> Callable[[Touch], None]:
+        def tell(touch: Touch) -> None:
+            self._line(f"cpu{self._machine.engine.current} {chip.explain(touch)}")
+
+        return tell
+
+    def _interrupt(self, cpu: int, vector: int) -> None:
+        self._line(f"cpu{cpu} takes interrupt {vector:#x}")
+
+    def _transfer(self, writing: bool, iova: int, length: int) -> None:
+        self._line(f"dma {'writes' if writing else 'reads'} {length} bytes at {iova:#x}")
+
+    def _line(self, text: str) -> None:
+        self._write(f"{self._machine.clock.now()} {text}\n".encode())
