@@ -1,8 +1,8 @@
 """The board: a Q35-like PC. The one place that names every chip, and says how it is wired; where each is says address_map.py.
 
 Interrupts: each ISA line goes to the 8259A pair and to the IOAPIC (IRQ 0 to pin 2, as the MADT says); the pair's INTR goes to LINT0 of every local
-APIC; the local APICs offer vectors to their processors. Every processor sees its own local APIC at the same address. Pins 16-23 of the IOAPIC are PIRQA#-PIRQH#,
-the last four of them the HPET's too.
+APIC; the local APICs offer vectors to their processors. Every processor sees its own local APIC at the same address. Pins 16-23 of the IOAPIC
+are PIRQA#-PIRQH#, the last four of them the HPET's too.
 """
 
 from __future__ import annotations
