@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Folkering's command line: `boot`, `run`, `test`, `check`, `doctor`.
+"""Folkering's command line: `boot`, `run`, `test`, `check`, `bench`, `doctor`.
 
 This file and `launcher/` use the standard library alone until the environment exists; then this file is where the two sides of the house meet:
 it builds the machine, builds the system, and hands the one's hardware to the other. `run` imports nothing of the system.
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from shell.system import System
 
 ROOT = Path(__file__).resolve().parent
-LOCKS = {"boot": RUN_LOCK, "run": RUN_LOCK, "test": TEST_LOCK, "check": TEST_LOCK}      # `doctor` must work without an environment
+LOCKS = {"boot": RUN_LOCK, "run": RUN_LOCK, "test": TEST_LOCK, "check": TEST_LOCK, "bench": RUN_LOCK}      # `doctor` must work without an environment
 FAILED, USAGE, TIMEOUT, INTERRUPTED = 1, 2, 124, 130
 
 
@@ -59,7 +59,7 @@ def main(words: list[str]) -> int:
 
         return check(ROOT)
     try:
-        return boot(options) if command == "boot" else run(options)
+        return {"boot": boot, "run": run, "bench": bench}[command](options)
     except ImportError:
         environment.repair(RUN_LOCK)        # comes back only if the environment is not what is wrong
         raise
@@ -164,6 +164,20 @@ def run(options: Namespace) -> int:
     except MachineError as error:
         print(f"folkering.py run: {error}", file=sys.stderr)
         return USAGE
+
+
+def bench(options: Namespace) -> int:
+    """What the PC costs. The guests are fetched here, because the machine knows no package client."""
+    from launcher.guests import GuestUnavailable, busybox_static, linux_image
+    from machine.bench.command import FULL, QUICK
+    from machine.bench.command import bench as measure
+
+    kernel, busybox, missing = None, None, ""
+    try:
+        kernel, busybox = linux_image(), busybox_static()
+    except GuestUnavailable as reason:
+        missing = str(reason)
+    return measure(ROOT / "folkering.py", kernel, busybox, missing, as_json=options.json, plan=QUICK if options.quick else FULL)
 
 
 def leave(code: int) -> None:
