@@ -23,6 +23,7 @@ UNIT_KINDS = frozenset({Kind.SIZE, Kind.DURATION})
 COUNTING = frozenset({"take", "sum", "per-second"})
 THINGS = ROW_WORDS | set(facts_of("system").mass)
 SUPERLATIVES = frozenset({"top", "bottom", "maximum", "minimum"})
+COUNT_ARGUMENTS = frozenset({"count", "first", "top", "limit", "last"})
 SUPERLATIVE_WORDS = frozenset(f"{MOST}|{LEAST}".split("|"))
 # The cost of a column that is called as another source's rows are, or as this one's; of interrupts for vectors; of what the system only counts.
 OTHER_THING, ROW_WORD, COUNTED_AS_ROW, OF_SYSTEM = 0.4, 0.7, 0.5, 0.6
@@ -181,7 +182,9 @@ def _is_several(tokens: Sequence[Token], start: int, end: int, leaf: Leaf) -> bo
     """Whether what a superlative belongs to is several: `busiest cpus`, `newest warnings`, `top tasks by memory`; nothing said is one."""
     noun = next((token for token in tokens[start:] if token.number is None and token.word in leaf.names), None)
     noun = noun or next((token for token in tokens[end:] if token.number is None), None) or next((token for token in tokens if token.word in leaf.names), None)
-    return noun is not None and noun.plural
+    is_counted = any(token.literal and token.number is not None and token.kind is None and before.word in COUNT_ARGUMENTS
+                     for before, token in zip(tokens[end:], tokens[end + 1:], strict=False))         # -Count 3 says how many
+    return is_counted or (noun is not None and noun.plural)
 
 
 def _stands_before_row(tokens: Sequence[Token], match: _Match, leaf: Leaf) -> bool:

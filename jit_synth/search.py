@@ -17,7 +17,7 @@ from jit_synth.interpret import interpret_step
 from jit_synth.lowering import DoesNotFit, lower_brick, take_columns
 from jit_synth.operators import BY, BY_NAME, OPERATORS, Operator, Rank
 from jit_synth.patterns import Brick, bricks_of, parse_pattern, places_of
-from jit_synth.plan import Keep, Plan, PlanError, Step, step_type
+from jit_synth.plan import Keep, Plan, PlanError, Slice, Step, step_type
 from jit_synth.refusals import CommandStopped, StopKind
 from jit_synth.senses import Leaf
 from jit_synth.values import Row, Shape, Type
@@ -316,6 +316,8 @@ class _Search:
 
 
 def _contradicts(one: Step, other: Step) -> bool:
+    if isinstance(one, Slice) and isinstance(other, Slice):
+        return one.part == other.part != "skip" and one.count > other.count       # "the busiest, two of them": one of the two was not said
     return isinstance(one, Keep) and isinstance(other, Keep) and one.column == other.column and one.comparison == other.comparison == "equal"
 
 

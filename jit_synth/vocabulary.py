@@ -103,7 +103,8 @@ VERBS: dict[str, frozenset[str]] = {
 
 # Adjectives that name a quality: (the quality, largest first).
 # Adjectives for what a cell holds, beside the cell's own word.
-CELL_SYNONYMS = {"busy": "running", "active": "running", "asleep": "sleeping", "blocked": "waiting", "dead": "exited", "available": "usable", "warn": "warning",
+CELL_SYNONYMS = {"run": "running", "sleep": "sleeping", "wait": "waiting",
+                 "busy": "running", "active": "running", "asleep": "sleeping", "blocked": "waiting", "dead": "exited", "available": "usable", "warn": "warning",
                  "fault": "error", "failure": "error"}
 
 QUALITIES: dict[str, tuple[str, bool]] = {

@@ -209,8 +209,8 @@ def _is_what_if(stage: Command) -> bool:
 
 
 def _is_sentence(stage: Command, builtin: Builtin) -> bool:
-    """`count the tasks that run`, `memory used by each task`: several plain words behind the name of a filter or a source are a sentence, not a call."""
-    if (builtin.input is Input.NOTHING and not builtin.source) or not all(isinstance(item, Word) for item in stage.items):
+    """`count the tasks that run`, `cpus with load above 20%`: several plain words behind the name of a filter or a source are a sentence, not a call."""
+    if (builtin.input is Input.NOTHING and not builtin.source) or any(isinstance(item, Flag) for item in stage.items):
         return False
     return sum(isinstance(item, Word) and item.text[0].isalpha() for item in stage.items) >= FEWEST_WORDS
 
