@@ -91,6 +91,7 @@ ENV_LDT, ENV_TR, ENV_GDT, ENV_IDT = 328, 352, 376, 400
 ENV_CR = 424                 # 5 x u64
 ENV_EFER = 592
 ENV_STAR, ENV_LSTAR, ENV_CSTAR, ENV_FMASK, ENV_KERNEL_GS_BASE = 4824, 4840, 4848, 4856, 4864
+ENV_ERROR_CODE = 5384        # i32: of the exception being delivered
 ENV_BREAKPOINTS, ENV_BREAKPOINTS_SIZE = 5464, 32   # host pointers of the guest's debug registers, void in another engine
 ENV_TSC_OFFSET = 5512        # i64: added to the host's counter by RDTSC
 ENV_OLD_EXCEPTION = 5496     # i32: the contributory exception being delivered, 8 inside #DF

@@ -63,6 +63,16 @@ def _protect_every_alias(lib: ctypes.CDLL) -> bool:
     return True
 
 
+@dataclass(frozen=True, slots=True)
+class DeliveredException:
+    """An exception or software interrupt: its vector, RIP (behind it for INT), error code (of the last exception that had one) and CR2 at that moment."""
+
+    vector: int
+    rip: int
+    error: int
+    cr2: int
+
+
 class AddressSpace(Protocol):
     """What ports and MMIO lead to; `devices.core.bus.Bus` is one."""
 
@@ -103,6 +113,7 @@ class Engine:
         self._quick_stores = ctypes.c_uint8(1)
         self._patience = ctypes.c_int64()
         self.stepping = False
+        self._recorded = (c_uint64 * 17)()               # see stubs.RECORD
         self.on_interrupt: Callable[[int, int], None] | None = None      # told of each external interrupt that was taken: (vCPU, vector)
         self.place = (c_uint64 * 2)(NOWHERE, NOWHERE)    # see stubs.BREAK_LISTING
         self._left, self._budget = ctypes.c_int64(), 0
@@ -198,6 +209,12 @@ class Engine:
             if vcpu.index == self._loaded and vcpu.offered is not None:
                 self._vector.value = vcpu.offered
                 self._requests.value |= abi.CPU_INTERRUPT_VIRQ
+
+    def last_exceptions(self) -> list[DeliveredException]:
+        """The last exceptions and software interrupts that were delivered, of all vCPUs, oldest first; at most four."""
+        count = self._recorded[0]
+        places = [1 + 4 * (number % 4) for number in range(max(0, count - 4), count)]
+        return [DeliveredException(*self._recorded[place:place + 4]) for place in places]
 
     def stop_after_this(self) -> None:
         """From a memory hook: the instruction under way is the slice's last. Instructions are counted."""
@@ -401,8 +418,9 @@ class Engine:
         def function(name: str) -> int:
             return abi.address_of(lib, name)
 
-        self.hook(abi.UC_HOOK_INTR, page.add(stubs.exception(self._cpu, function("x86_cpu_do_interrupt_x86_64"))))
-        self.hook(abi.UC_HOOK_INSN_INVALID, page.add(stubs.invalid_opcode(self._cpu, function("x86_cpu_do_interrupt_x86_64"))))
+        deliver, record = function("x86_cpu_do_interrupt_x86_64"), ctypes.addressof(self._recorded)
+        self.hook(abi.UC_HOOK_INTR, page.add(stubs.exception(self._cpu, deliver, record)))
+        self.hook(abi.UC_HOOK_INSN_INVALID, page.add(stubs.invalid_opcode(self._cpu, deliver, record)))
         entry = stubs.syscall(env, function("helper_read_eflags_x86_64"), function("helper_write_eflags_x86_64"),
                               function("x86_update_hflags_x86_64"), function("raise_exception_x86_64"))
         self.hook(abi.UC_HOOK_INSN, page.add(entry), abi.UC_X86_INS_SYSCALL)

@@ -18,20 +18,43 @@ import struct
 from machine.engine import abi
 from machine.errors import EngineError
 
+# The last exceptions are kept for debuggers: a count, then four of {vector, RIP, error code, CR2}.
+RECORD = """
+    mov rax, {record}
+    mov rcx, [rax]
+    add qword ptr [rax], 1
+    and ecx, 3
+    shl ecx, 5
+    lea rax, [rax + rcx + 8]
+    mov esi, esi
+    mov [rax], rsi
+    mov rcx, [rdi + {env_eip}]
+    mov [rax + 8], rcx
+    mov ecx, dword ptr [rdi + {env_error}]
+    mov [rax + 16], rcx
+    mov rcx, [rdi + {env_cr2}]
+    mov [rax + 24], rcx
+"""
 EXCEPTION_LISTING = """
     mov rdi, {cpu}              # void hook(uc, int exception, void *user) -> do_interrupt(cpu)
+""" + RECORD + """
     mov rax, {do_interrupt}
     jmp rax
 """
 INVALID_OPCODE_LISTING = """
     push rbx                    # bool hook(uc, void *user): true = handled
     mov rdi, {cpu}
+    mov esi, 6
+""" + RECORD + """
     mov rax, {do_interrupt}
     call rax
     pop rbx
     mov eax, 1
     ret
 """
+RECORD_CODE = ("48b8 {record} 488b08 48830001 83e103 c1e105 488d440808 89f6 488930 488b8fd08a0000 48894808 8b8f589f0000 48894810 488b8f088c0000 48894818")
+EXCEPTION_CODE = "48bf {cpu}" + RECORD_CODE + "48b8 {do_interrupt} ffe0"
+INVALID_OPCODE_CODE = "53 48bf {cpu} be06000000" + RECORD_CODE + "48b8 {do_interrupt} ffd0 5b b801000000 c3"
 # SYSCALL, Intel SDM vol. 2B: RCX <- RIP, R11 <- RFLAGS, RIP <- LSTAR (CSTAR in compatibility mode), RFLAGS &= ~FMASK, CS/SS from STAR.
 # The helper that calls the hook adds the instruction's length to RIP afterwards, hence the - 2.
 SYSCALL_LISTING = """
@@ -333,14 +356,14 @@ def protect(tlb_flush: int, original: int) -> bytes:
     return _fill(PROTECT_CODE, tlb_flush=tlb_flush, original=original)
 
 
-def exception(cpu: int, do_interrupt: int) -> bytes:
+def exception(cpu: int, do_interrupt: int, record: int) -> bytes:
     """`UC_HOOK_INTR`: deliver through the guest's IDT."""
-    return b"\x48\xbf" + _imm64(cpu) + b"\x48\xb8" + _imm64(do_interrupt) + b"\xff\xe0"
+    return _fill(EXCEPTION_CODE, cpu=cpu, do_interrupt=do_interrupt, record=record)
 
 
-def invalid_opcode(cpu: int, do_interrupt: int) -> bytes:
+def invalid_opcode(cpu: int, do_interrupt: int, record: int) -> bytes:
     """`UC_HOOK_INSN_INVALID`: deliver #UD and say that it was handled."""
-    return (b"\x53\x48\xbf" + _imm64(cpu) + b"\x48\xb8" + _imm64(do_interrupt) + b"\xff\xd0\x5b" + b"\xb8\x01\x00\x00\x00" + b"\xc3")
+    return _fill(INVALID_OPCODE_CODE, cpu=cpu, do_interrupt=do_interrupt, record=record)
 
 
 def syscall(env: int, read_eflags: int, write_eflags: int, update_hflags: int, raise_exception: int) -> bytes:

@@ -224,6 +224,19 @@ class Vcpu:
         self._write_segment_at(abi.ENV_GDT, 0, gdt_base, gdt_limit, 0)
         self._engine.update_mode(self)
 
+    def protected_mode(self, eip: int, eax: int, ebx: int, gdt_base: int, gdt_limit: int, code: int, data: int) -> None:
+        """32-bit protected mode, paging off, flat segments with the given selectors, interrupts off."""
+        for register, value in ((0, eax), (3, ebx)):
+            self.write_register(register, value)
+        self._write64(abi.ENV_EIP, eip)
+        self._write64(abi.ENV_EFLAGS, 2)
+        self._write64(abi.ENV_CR, 0x11)                                   # ET PE
+        for segment in range(6):
+            selector, flags = (code, 0xC09B00) if segment == abi.R_CS else (data, 0xC09300)
+            self._write_segment(segment, selector, 0, 0xFFFFFFFF, flags)
+        self._write_segment_at(abi.ENV_GDT, 0, gdt_base, gdt_limit, 0)
+        self._engine.update_mode(self)
+
     def real_mode(self, cs: int, ip: int) -> None:
         """Real mode at cs:ip."""
         self._write_segment(abi.R_CS, cs, cs << 4, 0xFFFF, SEGMENT_REAL_CODE)

@@ -10,6 +10,9 @@ from machine.engine import abi, stubs
 FAR = 0x1122334455667788          # any number that needs all 64 bits
 
 
+RECORDED = {"env_eip": abi.X86CPU_ENV + abi.ENV_EIP, "env_error": abi.X86CPU_ENV + abi.ENV_ERROR_CODE, "env_cr2": abi.X86CPU_ENV + abi.ENV_CR + 16}
+
+
 def assemble(listing: str, **values: int) -> bytes:
     names = {"cpu": FAR, "do_interrupt": FAR + 1, "env": FAR + 2, "read_eflags": FAR + 3, "write_eflags": FAR + 4, "update_hflags": FAR + 5,
              "raise_exception": FAR + 6, "attention": FAR + 15, "requests": abi.CPU_INTERRUPT_REQUEST, "halt": abi.CPU_INTERRUPT_HALT, "left": FAR + 16,
@@ -20,11 +23,11 @@ def assemble(listing: str, **values: int) -> bytes:
 
 
 def test_exception_stub() -> None:
-    assert stubs.exception(FAR, FAR + 1) == assemble(stubs.EXCEPTION_LISTING)
+    assert stubs.exception(FAR, FAR + 1, FAR + 2) == assemble(stubs.EXCEPTION_LISTING, record=FAR + 2, **RECORDED)
 
 
 def test_invalid_opcode_stub() -> None:
-    assert stubs.invalid_opcode(FAR, FAR + 1) == assemble(stubs.INVALID_OPCODE_LISTING)
+    assert stubs.invalid_opcode(FAR, FAR + 1, FAR + 2) == assemble(stubs.INVALID_OPCODE_LISTING, record=FAR + 2, **RECORDED)
 
 
 def test_syscall_stub() -> None:
