@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from shell.system import System
 
 ROOT = Path(__file__).resolve().parent
-LOCKS = {"boot": RUN_LOCK, "run": RUN_LOCK, "test": TEST_LOCK, "check": TEST_LOCK, "bench": RUN_LOCK}      # `doctor` must work without an environment
+LOCKS = {"boot": RUN_LOCK, "run": RUN_LOCK, "debug": RUN_LOCK, "bench": RUN_LOCK, "test": TEST_LOCK, "check": TEST_LOCK}     # `doctor` must do without
 FAILED, USAGE, TIMEOUT, INTERRUPTED = 1, 2, 124, 130
 
 
@@ -49,6 +49,8 @@ def main(words: list[str]) -> int:
         arguments.check_boot(options)
     if command == "run":
         arguments.check_run(options)
+    if command == "debug":
+        arguments.check_debug(options)
     if command == "doctor":
         from launcher.doctor import doctor
 
@@ -59,7 +61,7 @@ def main(words: list[str]) -> int:
 
         return check(ROOT)
     try:
-        return {"boot": boot, "run": run, "bench": bench}[command](options)
+        return {"boot": boot, "run": run, "bench": bench, "debug": debug}[command](options)
     except ImportError:
         environment.repair(RUN_LOCK)        # comes back only if the environment is not what is wrong
         raise
@@ -163,6 +165,22 @@ def run(options: Namespace) -> int:
         return run_machine(RunOptions(**vars(options)))
     except MachineError as error:
         print(f"folkering.py run: {error}", file=sys.stderr)
+        return USAGE
+
+
+def debug(options: Namespace) -> int:
+    """The PC with a guest of the user's choice, and a console to look into it."""
+    from machine.debug.command import DebugOptions
+    from machine.debug.command import debug as debug_machine
+    from machine.errors import MachineError
+    from machine.run_command import RunOptions
+
+    words = vars(options)
+    symbols, commands = words.pop("symbols"), tuple(words.pop("commands"))
+    try:
+        return debug_machine(DebugOptions(RunOptions(**words), symbols, commands))
+    except MachineError as error:
+        print(f"folkering.py debug: {error}", file=sys.stderr)
         return USAGE
 
 

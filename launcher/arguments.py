@@ -26,6 +26,7 @@ Folkering: an AI-native operating system, and the virtual x86-64 PC that it runs
 commands:
   boot      start the PC with Folkering OS on it and talk to its shell
   run       start the PC with something else on it: a Linux kernel, or a firmware image of your own
+  debug     the same, standing before its first instruction, with a console to look into it
   test      run the tests; the guests that they boot are fetched first
   check     check style, types and who imports whom
   bench     measure the PC, beside QEMU where that is found
@@ -71,6 +72,18 @@ examples:
 
 exit codes: 0 the guest powered off, or --exit-on matched its serial output; 2*v+1 it wrote v to port 0xF4; 3 triple fault or reset with
   --no-reboot; 1 it cannot go on (--strict, or every vCPU is halted for good); 2 wrong usage; 4 set-up failed; 124 --timeout; 130 you left"""
+
+DEBUG_HELP = """\
+Starts the virtual PC standing before its first instruction, with a console: step, break, watch, look at registers, memory, page walks and
+chips, ask why it faulted, and, on the instruction clock (the default here), go back."""
+
+DEBUG_MORE = """\
+examples:
+  python folkering.py debug --firmware bios.bin
+  python folkering.py debug --kernel vmlinuz --append console=ttyS0 -c 'continue'
+  python folkering.py debug --load booted -c cpus -c registers -c why
+
+exit codes: 0, or with -c 1 if a command could not be carried out; 2 wrong usage; 4 set-up failed"""
 
 TEST_HELP = """\
 Installs what testing takes, fetches the third-party guests that some tests boot (Debian packages, by name, with the system's own package client,
@@ -188,6 +201,28 @@ def run_parser() -> Parser:
     return parser
 
 
+def debug_parser() -> Parser:
+    """`debug`."""
+    parser = Parser("debug", "(--kernel FILE [--initrd FILE] [--append TEXT] | --firmware FILE | --load FILE) [OPTION]...", DEBUG_HELP, DEBUG_MORE)
+    guest = parser.add_argument_group("what to debug")
+    guest.add_argument("--kernel", metavar="FILE", type=_file, help="a Linux bzImage, or a multiboot kernel")
+    guest.add_argument("--initrd", metavar="FILE", type=_file, help="the kernel's initial RAM disk")
+    guest.add_argument("--append", metavar="TEXT", help="the kernel's command line")
+    guest.add_argument("--firmware", metavar="FILE", type=_file, help="or a ROM image that ends at 4 GiB")
+    guest.add_argument("--load", metavar="FILE", type=_file, help="or a snapshot")
+    _machine_options(parser, **RUN_DEFAULTS)
+    parser.set_defaults(cpus=None, memory=None, clock=None)
+    parser.add_argument("--symbols", metavar="FILE", type=_file, help="an ELF file whose symbols name addresses")
+    parser.add_argument("--serial", metavar="stdio|none|FILE", default="stdio", type=_output, help="where the guest's output goes (default stdio)")
+    parser.add_argument("-c", dest="commands", metavar="COMMAND", action="append", default=[], help="carry out COMMAND and leave; may be given several times")
+    return parser
+
+
+def check_debug(options: argparse.Namespace) -> None:
+    """What one option of `debug` means for another. Exits with code 2 and one line."""
+    _check_start(options, debug_parser(), "instructions")
+
+
 def check_boot(options: argparse.Namespace) -> None:
     """What one option of `boot` means for another; reads the script. Exits with code 2 and one line."""
     parser = boot_parser()
@@ -200,24 +235,29 @@ def check_boot(options: argparse.Namespace) -> None:
         parser.error("--json goes with -c or --script; a conversation is for people")
 
 
-def check_run(options: argparse.Namespace) -> None:
-    """What one option of `run` means for another. Exits with code 2 and one line."""
-    parser = run_parser()
+def _check_start(options: argparse.Namespace, parser: Parser, clock: str) -> None:
+    """What is started, once; and what was not said about the machine."""
     started = [name for name in ("kernel", "firmware", "load") if getattr(options, name) is not None]
     if len(started) != 1:
         parser.error("give one of --kernel FILE, --firmware FILE and --load FILE" + (", not several" if started else ""))
     for name in ("cpus", "memory", "clock", "schedule_seed"):
-        if options.load is not None and getattr(options, name) is not None:
+        if options.load is not None and getattr(options, name, None) is not None:
             parser.error(f"--{name.replace('_', '-')} does not go with --load; the snapshot says it")
     for name in ("initrd", "append"):
         if options.kernel is None and getattr(options, name) is not None:
             parser.error(f"--{name} goes with --kernel; a firmware gets no such thing")
-    if options.wait_gdb and options.gdb is None:
-        parser.error("--wait-gdb goes with --gdb PORT")
     options.append = options.append or ""
-    for name, default in {**RUN_DEFAULTS, "clock": "host"}.items():
+    for name, default in {**RUN_DEFAULTS, "clock": clock}.items():
         if getattr(options, name) is None:
             setattr(options, name, default)
+
+
+def check_run(options: argparse.Namespace) -> None:
+    """What one option of `run` means for another. Exits with code 2 and one line."""
+    parser = run_parser()
+    _check_start(options, parser, "host")
+    if options.wait_gdb and options.gdb is None:
+        parser.error("--wait-gdb goes with --gdb PORT")
 
 
 def check_parser() -> Parser:
@@ -249,6 +289,7 @@ PARSERS: dict[str, Callable[[], Parser]] = {
     "test": test_parser,
     "check": check_parser,
     "bench": bench_parser,
+    "debug": debug_parser,
     "doctor": doctor_parser,
 }
 

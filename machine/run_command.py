@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from devices.backends.terminal import OutputLost, Recorder, Terminal
 from devices.core.log import UnmodelledAccess
-from machine.boot import Firmware, Linux
+from machine.boot import Firmware, kernel_from_files
 from machine.errors import EngineError, MachineError
 from machine.machine import HOST, Configuration, Machine
 from machine.memory import MIB
@@ -82,7 +82,7 @@ def run(options: RunOptions) -> int:
         MachineError: a file or value that cannot be used, in one line.
     """
     watch = _watch(options.exit_on)
-    machine = _machine(options)
+    machine = machine_of(options)
     outputs: list[Terminal | Recorder] = []
     debugger: GdbServer | None = None
     try:
@@ -90,12 +90,12 @@ def run(options: RunOptions) -> int:
         outputs.append(serial)
         machine.board.serial_out = serial.write if watch is None else _watched(serial.write, watch, machine)
         machine.flush.append(serial.flush)
-        debug = _recorder(options.debugcon, "debug console")
+        debug = recorder_of(options.debugcon, "debug console")
         outputs.append(debug)
         machine.board.debug_out = debug.write
         machine.flush.append(debug.flush)
         if options.trace is not None:
-            trace = _recorder(options.trace, "trace")
+            trace = recorder_of(options.trace, "trace")
             outputs.append(trace)
             machine.flush.append(trace.flush)
             Trace(machine, trace.write)
@@ -157,7 +157,7 @@ def _debugger(options: RunOptions, machine: Machine) -> GdbServer | None:
     return GdbServer(machine, stream, options.wait_gdb)
 
 
-def _machine(options: RunOptions) -> Machine:
+def machine_of(options: RunOptions) -> Machine:
     """A new machine, or one that goes on from a snapshot."""
     if options.load is not None:
         return Machine.load(options.load, strict=options.strict, reboot=not options.no_reboot)
@@ -184,7 +184,7 @@ def exit_code(outcome: Outcome) -> int:
 
 def _boot(options: RunOptions) -> Boot:
     if options.kernel is not None:
-        return Linux.from_files(options.kernel, options.initrd, options.append)
+        return kernel_from_files(options.kernel, options.initrd, options.append)
     assert options.firmware is not None
     return Firmware.from_file(options.firmware)
 
@@ -203,10 +203,11 @@ def _serial(options: RunOptions, machine: Machine) -> Terminal | Recorder:
         terminal = Terminal(machine.board.serial, machine.stop)
         machine.inputs.append(terminal)
         return terminal
-    return _recorder(None if options.serial == NONE else options.serial, "serial output")
+    return recorder_of(None if options.serial == NONE else options.serial, "serial output")
 
 
-def _recorder(path: str | None, what: str) -> Recorder:
+def recorder_of(path: str | None, what: str) -> Recorder:
+    """A file for output, or nothing. Raises MachineError."""
     try:
         return Recorder(path)
     except OSError as error:

@@ -112,8 +112,12 @@ class Breakpoints:
 
     # --- what the engine asks --------------------------------------------------------------------------------------------------------
     def pass_now(self, cpu: int) -> int:
-        """The breakpoint that this vCPU stopped at last and now goes on from."""
-        return self._stopped_at.pop(cpu, NOWHERE)
+        """The breakpoint that this vCPU stopped at last and now goes on from, if it still stands there."""
+        stopped = self._stopped_at.pop(cpu, NOWHERE)
+        if stopped == NOWHERE:
+            return NOWHERE
+        vcpu = self._engine.vcpus[cpu]
+        return stopped if vcpu.cs_base + vcpu.rip == stopped else NOWHERE
 
     def has_hit(self, cpu: int) -> bool:
         """Whether the slice that has just ended was ended by one of these."""
