@@ -31,7 +31,7 @@ class Plan:
     guests: bool = True
 
 
-FULL, QUICK = Plan(), Plan(pairs=1, scale=0.2, rounds=10)
+FULL, QUICK = Plan(scale=3.0), Plan(pairs=1, rounds=10)
 
 
 def bench(launcher: Path, kernel: Path | None, busybox: Path | None, missing: str, *, as_json: bool, plan: Plan) -> int:

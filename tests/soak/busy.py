@@ -22,6 +22,7 @@ DRIFT, GROWTH = 0.001, 0.05
 SCRIPT = """
 mount -t proc proc /proc
 mount -t sysfs sys /sys
+mount -t devtmpfs dev /dev
 for n in 1 2 3 4; do (while :; do :; done) & done
 while :; do
   sleep 10
