@@ -1,13 +1,14 @@
 """Going backwards, on the instruction clock: checkpoints, and what has been done since the last of them, done again up to an earlier instruction.
 
-A run repeats exactly, so the machine at instruction n is reached by going back to a checkpoint before it and running on, with the same single steps in
-between. While that happens the guest's output is not shown again. Host input is not repeated: what was typed since the checkpoint is not seen a second time.
+A run repeats exactly, so the machine at instruction n is reached by going back to a checkpoint before it and running on, with the same stops and single steps
+in between: a stop ends a processor's turn, so it belongs to what is repeated, and breakpoints, which may be others by now, stop nothing meanwhile but are only
+watched. The guest's output is not shown again. Host input is not repeated: what was typed since the checkpoint is not seen a second time.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from machine.outcome import ExitReason
 
@@ -21,11 +22,15 @@ KEPT = 16                              # checkpoints; beyond the oldest there is
 
 @dataclass
 class Chapter:
-    """A checkpoint, the count of instructions at it, and the single steps taken since: (count before it, processor)."""
+    """A checkpoint, the count of instructions at it, and where the machine stood since.
+
+    A stop is (count, whose turn it was, processor that took a single step then or None): a turn that a breakpoint ended before its first instruction shows in
+    no count.
+    """
 
     checkpoint: Checkpoint
     begin: int
-    steps: list[tuple[int, int]] = field(default_factory=list)
+    stops: list[tuple[int, Any, int | None]] = field(default_factory=list)
 
 
 class History:
@@ -42,13 +47,14 @@ class History:
 
     def note_step(self, cpu: int) -> None:
         """A single step of a processor is about to be taken."""
-        self._chapters[-1].steps.append((self.now, cpu))
+        self._chapters[-1].stops.append((self.now, self._machine.turns(), cpu))
 
     def note_run(self) -> None:
         """The machine is about to run."""
         if self.now - self._chapters[-1].begin >= INTERVAL:
             self._chapters.append(Chapter(self._machine.checkpoint(), self.now))
             del self._chapters[:-KEPT]
+        self._chapters[-1].stops.append((self.now, self._machine.turns(), None))
 
     def back_one(self) -> bool:
         """To the instruction before. False if there is none: the machine stands at the oldest checkpoint."""
@@ -75,41 +81,37 @@ class History:
             self._play(chapter, count)
             return False
         self._play(chapter, count)
-        chapter.steps = [step for step in chapter.steps if step[0] < count]
+        chapter.stops = [stop for stop in chapter.stops if stop[0] < count]
         del self._chapters[self._chapters.index(chapter) + 1:]
         return True
 
     def _last_break(self, chapter: Chapter, end: int) -> int | None:
-        """The count at the last stop in a chapter before `end`."""
+        """The count at the last stop in a chapter before `end`: before a breakpoint's instruction, behind a watchpoint's."""
         found: list[int] = []
-        self._play(chapter, end, found)
-        stops = [count for count in found if count < end]
-        return stops[-1] if stops else None
+        stats = self._machine.stats
+        with self._machine.engine.breakpoints.watched_only(lambda finished: found.append(stats.retired + finished)):
+            self._play(chapter, end)
+        return max((count for count in found if count < end), default=None)
 
-    def _play(self, chapter: Chapter, count: int, stops: list[int] | None = None) -> None:
+    def _play(self, chapter: Chapter, count: int) -> None:
         machine = self._machine
         shown, machine.board.serial_out = machine.board.serial_out, lambda data: None
         debug, machine.board.debug_out = machine.board.debug_out, lambda data: None
         try:
-            machine.restore(chapter.checkpoint)
-            for at, cpu in chapter.steps:
-                if at >= count:
-                    break
-                self._run(at, stops)
-                vcpu = machine.engine.vcpus[cpu]
-                if stops is not None and vcpu.cs_base + vcpu.rip in machine.engine.breakpoints.addresses:
-                    stops.append(self.now)                # the step began at a breakpoint, which the run before it ended just short of
-                machine.step(cpu)
-            self._run(count, stops)
+            with machine.engine.breakpoints.watched_only():
+                machine.restore(chapter.checkpoint)
+                for at, turns, cpu in chapter.stops:
+                    if at >= count:
+                        break
+                    self._run(at)
+                    machine.take_turns(turns)
+                    if cpu is not None:
+                        machine.step(cpu)
+                self._run(count)
         finally:
             machine.board.serial_out, machine.board.debug_out = shown, debug
 
-    def _run(self, count: int, stops: list[int] | None) -> None:
+    def _run(self, count: int) -> None:
         machine = self._machine
-        while self.now < count:
-            outcome = machine.run(limit=count)
-            if outcome.reason is ExitReason.BREAK:
-                if stops is not None:
-                    stops.append(self.now)
-            elif outcome.reason is not ExitReason.CONDITION:
-                return
+        while self.now < count and machine.run(limit=count).reason is ExitReason.CONDITION:
+            pass

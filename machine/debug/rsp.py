@@ -72,10 +72,12 @@ class GdbServer:
         if not self._pause:
             was_connected = self._stream.connected
             data = self._stream.read()
+            if was_connected and not self._stream.connected:      # what was said between the two of us is void for the next one
+                self._forget()
             self._reader.feed(data)
             if data or (self._stream.connected and not was_connected):
                 self._pause = True
-        return False
+        return self._pause
 
     def run(self, until: Callable[[], bool] | None = None, timeout: float | None = None) -> Outcome:
         """Run the machine under the debugger to its end, or until `until` or the timeout, which count only while it runs."""
@@ -177,10 +179,14 @@ class GdbServer:
                     return motion
             connected = self._stream.connected
             if not connected:
-                self._acknowledge = True
-                self._reader = PacketReader()
+                self._forget()
             self._stream.wait()
             self._reader.feed(self._stream.read())
+
+    def _forget(self) -> None:
+        """The client has gone, in the middle of anything."""
+        self._acknowledge, self._owes_reply = True, False
+        self._reader = PacketReader()
 
     def _answer(self, body: bytes) -> Motion | None:
         try:

@@ -146,6 +146,7 @@ INTERNAL_FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
 
 IN_CALLBACK = ctypes.CFUNCTYPE(c_uint32, c_void_p, c_uint32, c_int, c_void_p)
 OUT_CALLBACK = ctypes.CFUNCTYPE(None, c_void_p, c_uint32, c_int, c_uint32, c_void_p)
+CODE_CALLBACK = ctypes.CFUNCTYPE(None, c_void_p, c_uint64, c_uint32, c_void_p)
 MEMORY_CALLBACK = ctypes.CFUNCTYPE(None, c_void_p, c_int, c_uint64, c_int, ctypes.c_int64, c_void_p)
 INSN_CALLBACK = ctypes.CFUNCTYPE(c_int, c_void_p, c_void_p)
 MMIO_READ_CALLBACK = ctypes.CFUNCTYPE(c_uint64, c_void_p, c_uint64, c_uint, c_void_p)

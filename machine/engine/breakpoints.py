@@ -6,6 +6,8 @@ physical addresses: the instruction that touches it is the slice's last. Neither
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -42,6 +44,8 @@ class Breakpoints:
         self._counting = engine.counted
         self._touched: Hit | None = None
         self._stopped_at: dict[int, int] = {}                         # vCPU -> breakpoint that it has not executed yet
+        self._watched_only = False
+        self._note: Callable[[int], None] | None = None
         self.hit: Hit | None = None
 
     def instrument(self) -> None:
@@ -98,7 +102,10 @@ class Breakpoints:
         writing = kind == abi.UC_MEM_WRITE
         for physical, length, on_read, on_write in self._memory:
             if address < physical + length and physical < address + size and (on_write if writing else on_read):
-                if self._touched is None:
+                if self._watched_only:
+                    if self._note is not None:
+                        self._note(self._engine.retired_in_slice())
+                elif self._touched is None:
                     self._touched = Hit(self._engine.current, "write" if writing else "read", address, size)
                     self._engine.stop_after_this()
                 return
@@ -109,6 +116,40 @@ class Breakpoints:
             self.remove(linear)
         for key in tuple(self._memory):
             self.unwatch(*key)
+
+    @contextlib.contextmanager
+    def watched_only(self, note: Callable[[int], None] | None = None) -> Iterator[None]:
+        """Meanwhile nothing stops, and no slice or block ends that would not end without them. Inside another one this changes nothing.
+
+        Args:
+            note: told, where one would have stopped, how many instructions of the slice are finished there. Instructions are counted.
+        """
+        if self._watched_only:
+            yield
+            return
+
+        def reached(_uc: int, _address: int, _size: int, _user: int) -> None:
+            assert note is not None
+            note(self._engine.retired_in_slice() - 1)      # the instruction has been counted and has not begun
+
+        callback = abi.CODE_CALLBACK(reached)
+        self._watched_only, self._note = True, note
+        self._hook_code(callback if note is not None else None)
+        try:
+            yield
+        finally:
+            self._watched_only, self._note, self.hit, self._touched = False, None, None, None
+            self._stopped_at.clear()
+            self._hook_code(self._engine.break_address)
+
+    def _hook_code(self, callback: object) -> None:
+        """Lets every breakpoint call something else; None: nothing."""
+        for linear, handle in self._code.items():
+            if handle:
+                self._engine.unhook(handle)
+            self._code[linear] = self._engine.hook(abi.UC_HOOK_CODE, callback, begin=linear, end=linear) if callback is not None else 0
+        if self._code:
+            self._engine.translate_anew()
 
     # --- what the engine asks --------------------------------------------------------------------------------------------------------
     def pass_now(self, cpu: int) -> int:

@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from machine import Configuration, ExitReason, Firmware, Machine
+from machine.debug.history import History
 from machine.debug.packets import INTERRUPT, PacketReader, escape, packet, unescape
 from machine.debug.registers import REGISTERS, description
-from machine.debug.rsp import GdbServer
+from machine.debug.rsp import GdbServer, Motion
 from tests.machine.rom import EIGHT_BITS, rom
 
 LOOP = EIGHT_BITS + "xor ax, ax; mov ds, ax; again: inc word ptr [0x600]; cmp word ptr [0x600], 5; jb again; mov al, 4; out 0xf4, al; hlt"
@@ -144,3 +145,51 @@ def test_a_packet_in_pieces_and_one_without_an_end() -> None:
     for _ in range(40):
         reader.feed(b"$" + b"x" * 65536)
     assert reader.next() is None and len(reader._data) <= 1 << 20
+
+
+def test_a_client_that_vanishes_while_the_machine_runs_leaves_nothing_to_the_next(machine: Machine) -> None:
+    client = Client()
+    server = GdbServer(machine, client)  # type: ignore[arg-type]
+    server._acknowledge, server._owes_reply = False, True                # as in the middle of a resume, without acknowledgements
+    server._reader.feed(b"$half a pack")
+    client.read = lambda: (client.hang_up(), b"")[1]  # type: ignore[method-assign]
+    assert not server.pump()
+    client.connected, client.read = True, lambda: packet(b"?")  # type: ignore[method-assign]
+    server._stand(Motion.CONTINUE, None)
+    assert not client.got, "a stop reply that the next client has not asked for"
+    assert server.pump(), "an idle machine must look up"
+    client.read = lambda: packet(b"k")  # type: ignore[method-assign]
+    server._converse()
+    assert client.got.startswith(b"+$T02")
+
+
+def test_a_step_after_going_back_reports_no_breakpoint_of_the_way(machine: Machine) -> None:
+    where = b"Z0,%x,1" % AGAIN
+    assert talk(machine, where, b"vCont;c", b"vCont;s:1", b"vCont;c", b"bc", b"vCont;s:1", b"vCont;s:1")[-2:] == [b"T05thread:1;"] * 2
+
+
+def test_backwards_on_four_processors_is_what_was_although_breakpoints_have_changed() -> None:
+    """Each stop ended a processor's turn; going back must repeat that, without the breakpoints that made them."""
+    start = "mov ax, 0xfee0; xor bx, bx; again: inc bx; jmp again"
+    machine = Machine(Firmware(rom(start)), Configuration(memory=4 << 20, cpus=4, clock="instructions"))
+    vcpus = machine.engine.vcpus
+    for vcpu in vcpus[1:]:
+        vcpu.init()
+        vcpu.startup(0x10)
+    machine.memory.write(0x10000, b"\x43\xeb\xfd")                       # inc bx; jmp
+    history = History(machine)
+    moments = []
+    machine.engine.breakpoints.add(0x10000)
+    for turn in range(12):
+        history.note_run()
+        machine.run(limit=machine.stats.retired + 1000)
+        if turn == 6:
+            machine.engine.breakpoints.clear()
+        moments.append((history.now, [(vcpu.rip, vcpu.regs[3]) for vcpu in vcpus]))
+        history.note_step(turn % 4)
+        machine.step(turn % 4)
+    machine.engine.breakpoints.add(0xFFFFF005)
+    for count, state in reversed(moments):
+        assert history.go_to(count)
+        assert (history.now, [(vcpu.rip, vcpu.regs[3]) for vcpu in vcpus]) == (count, state)
+    machine.close()
