@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from machine.debug import explain
+from machine.debug import descriptors, explain
 from machine.debug.history import History
 from machine.debug.registers import BY_NAME, FLAGS, SEGMENTS
 from machine.debug.symbols import NO_SYMBOLS, Symbols
@@ -211,6 +211,14 @@ class Monitor:
         for vector in [int(words[0], 0)] if words else range(32):
             self.say(explain.gate(self.target, self.cpu, vector))
 
+    def gdt(self, words: list[str]) -> None:
+        for line in descriptors.gdt(self.target, self.cpu):
+            self.say(line)
+
+    def tss(self, words: list[str]) -> None:
+        for line in descriptors.tss(self.target, self.cpu):
+            self.say(line)
+
     def why(self, words: list[str]) -> None:
         for line in explain.why(self.target, self.cpu):
             self.say(line)
@@ -290,6 +298,8 @@ COMMANDS = (
             lambda monitor, words: monitor.disassemble(monitor.number(words[0]) if words else monitor.rip, int(words[1], 0) if len(words) > 1 else 8)),
     Command(("walk",), "ADDRESS", "the page walk, entry by entry", Monitor.walk),
     Command(("idt",), "[VECTOR]", "where vectors lead", Monitor.idt),
+    Command(("gdt",), "", "the global descriptor table", Monitor.gdt),
+    Command(("tss",), "", "the stacks that the task-state segment names", Monitor.tss),
     Command(("why",), "", "the last exceptions, and the table or walk behind them", Monitor.why),
     Command(("cpus",), "", "all processors", Monitor.processors),
     Command(("cpu",), "NUMBER", "look at another processor", Monitor.choose),
