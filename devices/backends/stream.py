@@ -10,6 +10,7 @@ import select
 import socket
 
 CHUNK = 65536
+PATIENCE = 5.0                       # seconds for a client to take what it is sent
 
 
 class StreamError(Exception):
@@ -65,11 +66,11 @@ class ByteStream:
         return data
 
     def write(self, data: bytes) -> None:
-        """Send all of it."""
+        """Send all of it; a client that does not take it in time is let go."""
         if self._client is None:
             return
         try:
-            self._client.setblocking(True)
+            self._client.settimeout(PATIENCE)
             self._client.sendall(data)
             self._client.setblocking(False)
         except OSError:
