@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import accumulate, cycle
 from pathlib import Path
 
 import pytest
@@ -41,14 +42,24 @@ def test_qemu_runs_the_same_image() -> None:
 
 def test_json_without_guests(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peer, "found", lambda: None)
+    moments = accumulate(cycle((0.0, 10.0, 0.0, 1.0)))              # the whole takes ten seconds, start-up one
+    monkeypatch.setattr(loops, "_processor_time", lambda: next(moments))
     assert bench(Path("folkering.py"), None, None, "", as_json=True, plan=Plan(1, 0.02, 1, guests=False)) == 0
     said = capsys.readouterr()
     report = json.loads(said.out)
     assert [row["name"] for row in report["rows"]] == [loop.name for loop in LOOPS]
     for row in report["rows"]:
         assert row["ours"] > 0 and row["peer"] is None and row["unit"] in ("ns", "us")
+    assert report["rows"][0]["ours"] == pytest.approx(9 / (LOOPS[0].rounds * 0.02) * 1e9)
     assert all(row["note"] == "no qemu-system-x86_64 on this host to compare with" and row["met"] is None for row in report["rows"][:3])
     assert said.err.count("bench: ") == len(LOOPS)
+
+
+def test_rounds_that_are_lost_in_start_up_are_no_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peer, "found", lambda: None)
+    monkeypatch.setattr(loops, "_processor_time", lambda: 1.0)
+    rows = list(loops.measure(1, 0.0, lambda _: None))
+    assert len(rows) == len(LOOPS) and all(row.ours is None and row.note == "so few rounds cannot be measured" for row in rows)
 
 
 def test_missing_guests_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
