@@ -1,4 +1,4 @@
-"""What a machine starts with: a Linux kernel placed in memory, or a firmware that runs from the reset vector.
+"""What a machine starts with: a Linux or multiboot kernel placed in memory, or a firmware that runs from the reset vector.
 
 Each way of booting names the ROMs that must be on the board, the files that its fw_cfg offers, and puts itself into memory again at every reset.
 """
@@ -60,14 +60,65 @@ class Linux:
 
     def prepare(self, board: Board) -> EntryState:
         """Place ACPI tables, kernel, initrd and command line."""
-        from machine.acpi.placement import place
-        from machine.description import acpi_tables, memory_map
+        from machine.description import memory_map
         from machine.loaders.bzimage import load
 
-        tables = place(acpi_tables(board.cpus), DIRECT_TABLES)
-        board.memory.write(DIRECT_TABLES, tables.data)
-        board.as_firmware_leaves_it()
-        return load(board.memory, self.kernel, self.initrd, self.append, tables.rsdp, memory_map(board.memory))
+        rsdp = _without_firmware(board)
+        return load(board.memory, self.kernel, self.initrd, self.append, rsdp, memory_map(board.memory))
+
+
+@dataclass(frozen=True, slots=True)
+class Multiboot:
+    """A multiboot 1 kernel, modules as (bytes, text) pairs, and a command line."""
+
+    kernel: bytes
+    modules: tuple[tuple[bytes, str], ...] = ()
+    append: str = ""
+
+    @classmethod
+    def from_files(cls, kernel: str | Path, modules: tuple[str | Path, ...] = (), append: str = "") -> Multiboot:
+        """Read and check the files; a module's text is its file's name. Raises LoadError."""
+        from machine.loaders.multiboot import Kernel
+
+        image = read_file(kernel, "kernel", MAX_KERNEL)
+        Kernel.parse(image)
+        return cls(image, tuple((read_file(path, "module", MAX_INITRD), Path(path).name) for path in modules), append)
+
+    def roms(self) -> tuple[tuple[int, bytes], ...]:
+        """None: nothing runs before the kernel."""
+        return ()
+
+    def files(self) -> dict[str, bytes]:
+        """None."""
+        return {}
+
+    def prepare(self, board: Board) -> EntryState:
+        """Place ACPI tables, where a search of the BIOS area finds them, kernel, modules and boot information."""
+        from machine.description import memory_map
+        from machine.loaders.multiboot import load
+
+        _without_firmware(board)
+        return load(board.memory, self.kernel, self.modules, self.append, memory_map(board.memory))
+
+
+def kernel_from_files(kernel: str | Path, initrd: str | Path | None = None, append: str = "") -> Linux | Multiboot:
+    """A kernel of either kind, told apart by its header; to a multiboot kernel the initrd is its only module. Raises LoadError."""
+    from machine.loaders.multiboot import find_header
+
+    if find_header(read_file(kernel, "kernel", MAX_KERNEL)) is not None:
+        return Multiboot.from_files(kernel, () if initrd is None else (initrd,), append)
+    return Linux.from_files(kernel, initrd, append)
+
+
+def _without_firmware(board: Board) -> int:
+    """What a firmware would have left: ACPI tables, chips. Returns the address of the RSDP."""
+    from machine.acpi.placement import place
+    from machine.description import acpi_tables
+
+    tables = place(acpi_tables(board.cpus), DIRECT_TABLES)
+    board.memory.write(DIRECT_TABLES, tables.data)
+    board.as_firmware_leaves_it()
+    return tables.rsdp
 
 
 @dataclass(frozen=True, slots=True)

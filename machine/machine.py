@@ -30,6 +30,7 @@ from machine.stats import Stats
 if TYPE_CHECKING:
     from machine.boot import Boot
     from machine.checkpoint import Checkpoint
+    from machine.screen import Screen
 
 SHARED_SLICE = 1_000_000            # ns: a turn while other processors want one too
 VARIED = 16                         # with a schedule seed, a turn may be so many times shorter
@@ -175,6 +176,10 @@ class Machine:
             for flush in self.flush:
                 flush()
             self.stats.wall_ns += host_time() - started
+
+    def screen(self) -> Screen:
+        """What the monitor shows now, as text and as a picture."""
+        return self.board.screen()
 
     def step(self, cpu: int) -> Outcome | None:
         """One instruction of one processor, and no interrupt. None, or how the guest ended by it."""

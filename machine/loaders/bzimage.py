@@ -27,6 +27,8 @@ CMDLINE_SIZE, SYSSIZE, PREF_ADDRESS, INIT_SIZE = 0x238, 0x1F4, 0x258, 0x260
 ENTRY_64 = 0x200
 SECTOR, DEFAULT_SETUP_SECTS = 512, 4
 
+VIDEO_MODE, VIDEO_COLUMNS, VIDEO_LINES, VIDEO_IS_VGA, VIDEO_POINTS = 0x06, 0x07, 0x0E, 0x0F, 0x10    # of screen_info, at the zero page's start
+TEXT_MODE, COLUMNS, LINES, POINTS = 3, 80, 25, 16                             # the VGA after a reset; its cursor is at 0, 0
 ACPI_RSDP_ADDR, EXT_RAMDISK_IMAGE, EXT_RAMDISK_SIZE = 0x070, 0x0C0, 0x0C4     # of the zero page
 E820_ENTRIES, E820_TABLE, E820_MAX = 0x1E8, 0x2D0, 128
 
@@ -53,7 +55,7 @@ class Kernel:
         """Check an image. Raises LoadError."""
         if len(image) < SETUP_HEADER_END or _u16(image, BOOT_FLAG) != BOOT_FLAG_VALUE or image[MAGIC:MAGIC + 4] != MAGIC_VALUE:
             kind = " (it is an ELF file; give the bzImage, often named vmlinuz)" if image[:4] == b"\x7fELF" else ""
-            raise LoadError(f"kernel: this is no Linux bzImage{kind}")
+            raise LoadError(f"kernel: this is no Linux bzImage, and it has no multiboot header{kind}")
         version = _u16(image, VERSION)
         if version < MIN_VERSION or not image[XLOADFLAGS] & XLF_KERNEL_64:
             raise LoadError(f"kernel: boot protocol {version >> 8}.{version & 0xFF:02} without a 64-bit entry; a 64-bit kernel of Linux 3.8 or later is needed")
@@ -115,6 +117,8 @@ def _zero_page(kernel: Kernel, ramdisk: int, ramdisk_size: int, rsdp: int, e820:
     header_end = MAGIC + kernel.setup[JUMP_LENGTH]
     page[SETUP_HEADER:header_end] = kernel.setup[SETUP_HEADER:header_end]
     page[TYPE_OF_LOADER] = UNDEFINED_LOADER
+    for at, value in ((VIDEO_MODE, TEXT_MODE), (VIDEO_COLUMNS, COLUMNS), (VIDEO_LINES, LINES), (VIDEO_IS_VGA, 1), (VIDEO_POINTS, POINTS)):
+        page[at] = value
     for at, value in ((CMD_LINE_PTR, CMDLINE), (RAMDISK_IMAGE, ramdisk), (RAMDISK_SIZE, ramdisk_size)):
         struct.pack_into("<I", page, at, value & 0xFFFFFFFF)
     struct.pack_into("<II", page, EXT_RAMDISK_IMAGE, ramdisk >> 32, ramdisk_size >> 32)

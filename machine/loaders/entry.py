@@ -39,3 +39,20 @@ class LongMode:
     def apply(self, vcpu: Vcpu) -> None:
         """Switch the vCPU over."""
         vcpu.long_mode(self.rip, self.rsp, self.rsi, self.page_tables, self.gdt, self.gdt_limit, self.code_selector, self.data_selector)
+
+
+@dataclass(frozen=True, slots=True)
+class ProtectedMode:
+    """32-bit protected mode without paging, flat segments; addresses are physical."""
+
+    eip: int
+    eax: int
+    ebx: int
+    gdt: int
+    gdt_limit: int
+    code_selector: int
+    data_selector: int
+
+    def apply(self, vcpu: Vcpu) -> None:
+        """Switch the vCPU over."""
+        vcpu.protected_mode(self.eip, self.eax, self.ebx, self.gdt, self.gdt_limit, self.code_selector, self.data_selector)

@@ -135,9 +135,9 @@ def test_keys_interrupt_and_the_controller_resets_the_processors(pc: Pc) -> None
 def test_text_shows_on_the_screen(pc: Pc) -> None:
     for at, letter in enumerate(b"Hello"):
         pc.mmio.write(VGA_TEXT + 160 + 2 * at, 2, 0x1F00 | letter)
-    assert pc.board.screen().lines()[:3] == ["", "Hello", ""]
+    assert pc.machine.screen().lines()[:3] == ["", "Hello", ""]
     pc.ports.write(0x3D4, 2, 0x000D | 0x50 << 8)                            # start address, low: a word writes index and data
-    assert pc.board.screen().text().startswith("Hello\n")
+    assert pc.machine.screen().text().startswith("Hello\n")
 
 
 def test_configuration_space_is_in_memory_where_the_host_bridge_puts_it(pc: Pc) -> None:

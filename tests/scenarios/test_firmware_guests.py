@@ -1,0 +1,110 @@
+"""SeaBIOS, memtest86+ and Linux on the board in full: what each of them finds. Third-party programs, unmodified."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from machine import Configuration, ExitReason, Firmware, Linux, Machine
+from machine.boot import Boot
+from tests.guests import debian_busybox, debian_linux, debian_memtest, debian_seabios
+from machine.loaders.initrd import build
+
+__all__ = ["debian_busybox", "debian_linux", "debian_memtest", "debian_seabios"]       # fixtures
+
+pytestmark = pytest.mark.guest
+
+PATIENCE = 240                          # seconds of wall time for what takes a few
+KEY_ENTER = 28
+LINUX_LOOKS = """
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+echo "clock: $(cat /sys/devices/system/clocksource/clocksource0/current_clocksource)"
+grep -E 'i8042|HPET|MMCONFIG' /proc/interrupts /proc/iomem
+poweroff -f
+"""
+
+
+class Pc:
+    """A machine, with what it has said so far."""
+
+    def __init__(self, boot: Boot, **options: object) -> None:
+        self.machine = Machine(boot, Configuration(**options))           # type: ignore[arg-type]
+        self.serial, self.debug = bytearray(), bytearray()
+        self.machine.board.serial_out, self.machine.board.debug_out = self.serial.extend, self.debug.extend
+        self._seen = -1
+
+    def until(self, condition: Callable[[], bool]) -> None:
+        outcome = self.machine.run(until=condition, timeout=PATIENCE)
+        assert outcome.reason is ExitReason.CONDITION, f"{outcome}\n{self.serial.decode(errors='replace')}\n{self.machine.screen().text()}"
+
+    def shows(self, pattern: str) -> Callable[[], bool]:
+        """Whether the screen shows this; looked at when it has changed."""
+        def looks() -> bool:
+            vga = self.machine.board.vga
+            if vga.changes == self._seen:
+                return False
+            self._seen = vga.changes
+            return re.search(pattern, "\n".join(vga.lines())) is not None
+
+        return looks
+
+
+@pytest.fixture
+def pcs() -> Iterator[list[Pc]]:
+    made: list[Pc] = []
+    yield made
+    for pc in made:
+        pc.machine.close()
+
+
+def test_seabios_takes_all_it_needs_from_fw_cfg_and_finds_nothing_to_boot(pcs: list[Pc], debian_seabios: Path) -> None:
+    pc = Pc(Firmware.from_file(debian_seabios), memory=256 << 20, cpus=4, clock="instructions")
+    pcs.append(pc)
+    pc.until(lambda: b"No bootable device" in pc.serial)
+    said, console = pc.debug.decode(errors="replace"), pc.serial.decode(errors="replace")
+    assert "Found 4 cpu(s) max supported 4 cpu(s)" in said
+    assert "qemu/e820: addr 0x0000000000000000 len 0x0000000010000000 [RAM]" in said
+    assert "(via xsdt)" in said and "ACPI: parse DSDT" in said
+    assert "PCIe: using q35 mmconfig at 0xb0000000" in said and "PS2 keyboard initialized" in said
+    assert "SeaBIOS (version" in console and "Booting from Hard Disk" in console, "the serial console that etc/sercon-port asks for"
+    assert pc.machine.mmio.read(0xB0000000, 4) == 0x29C08086, "where the MCFG says"
+    pc.serial.clear()
+    pc.until(lambda: pc.serial.count(b"No bootable device") >= 1)        # a minute of virtual time later it resets the machine and tries again
+    assert pc.machine.stats.resets == 1 and pc.machine.time.now() > 60 * 10**9
+
+
+@pytest.mark.parametrize("cpus", [1, 4])
+def test_memtest_runs_and_finds_no_error(cpus: int, pcs: list[Pc], debian_memtest: Path) -> None:
+    pc = Pc(Linux.from_files(debian_memtest), memory=8 << 20, cpus=cpus)
+    pcs.append(pc)
+    pc.until(pc.shows("Press <F1>"))
+    for pressed in (True, False):
+        pc.machine.board.i8042.keyboard.key(KEY_ENTER, pressed)
+    pc.until(pc.shows(r"Test #8 .*\n(?:.*\n)*.*Status: Testing"))
+    screen = pc.machine.screen()
+    assert "Memtest86+" in screen.lines()[0] and "Folkering Virtual CPU" in screen.lines()[0]
+    assert re.search(r"Memory +: +8MB", screen.text())
+    assert re.search(rf"CPU: \d Cores {cpus} Threads", screen.text())
+    assert re.search(r"Pass +\d+%", screen.text()) and re.search(r"Errors: 0 *$", screen.text(), re.MULTILINE)
+    assert ("SMP: 4T (PAR)" in screen.text()) == (cpus == 4)
+
+
+@pytest.mark.parametrize("cpus", [1, 4])
+def test_linux_finds_the_chips(cpus: int, pcs: list[Pc], debian_linux: Path, debian_busybox: Path) -> None:
+    initrd = build(debian_busybox, LINUX_LOOKS)
+    pc = Pc(Linux(debian_linux.read_bytes(), initrd, "console=ttyS0"), cpus=cpus)
+    pcs.append(pc)
+    outcome = pc.machine.run(timeout=PATIENCE)
+    said = pc.serial.decode(errors="replace")
+    assert outcome.reason is ExitReason.POWER_OFF, said[-2000:]
+    assert f"clock: {'hpet' if cpus > 1 else 'tsc'}" in said, "with several processors Linux trusts only the counters of vendors that it knows"
+    assert "hpet0: 3 comparators, 64-bit 14.318180 MHz counter" in said
+    assert "PCI: MMCONFIG for domain 0000 [bus 00-ff] at [mem 0xb0000000-0xbfffffff]" in said
+    assert "input: AT Translated Set 2 keyboard" in said and "Console: colour VGA+ 80x25" in said
+    assert re.search(r"b0000000-bfffffff : PCI MMCONFIG", said) and re.search(r"fed00000-fed003ff : HPET 0", said)
+    assert re.search(r"/proc/interrupts: +1:(?: +\d+)+ +IO-APIC +1-edge +i8042", said)
+    assert "WARNING" not in said and "firmware bug" not in said.lower()
