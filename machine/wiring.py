@@ -136,4 +136,5 @@ class Cable(SerialPeer):
         self._receiver = receiver
 
     def transmit(self, data: bytes) -> None:
+        """On to whoever is connected."""
         self._receiver(data)

@@ -27,6 +27,7 @@ from devices.ioapic import IoApic
 from devices.lapic import Lapic
 from devices.pci.host_bridge import ConfigAddress, HostBridge
 from devices.pci.lpc import LpcBridge
+from devices.pci.msix import Msix
 from devices.pic8259 import Pic8259Pair
 from devices.pit8254 import Pit8254
 from devices.pm import AcpiPm
@@ -86,6 +87,7 @@ CHIPS: dict[str, Callable[[Bench], Chip[Any]]] = {
     "hpet": lambda bench: Hpet(bench.clock, [bench.line for _ in range(24)], (bench.line, bench.line), bench.dma, bench.log),
     "i8042": lambda bench: I8042(bench.clock, bench.line, bench.line, bench.log, bench.hear),
     "vga-text": lambda bench: VgaText(bench.clock, bench.log),
+    "msix": lambda bench: Msix(bench.log, bench.dma),
     "pci-config": lambda bench: ConfigAddress(bench.log),
 }
 KEEP_OVER_RESET = {"rtc"}                        # battery-backed
