@@ -1,7 +1,7 @@
 """Third-party guests: Debian packages fetched by name with the system's own client, unpacked into a cache, never installed.
 
-`linux_image()`, `busybox_static()`, `seabios_rom()` and `memtest_image()` return a file in the cache, fetching its package the first time. What cannot be
-had raises `GuestUnavailable` with the reason. Tests and `bench` boot them.
+`linux_image()`, `busybox_static()`, `seabios_rom()`, `memtest_image()` and `invaders_kernel()` return a file in the cache, fetching its package
+the first time. What cannot be had raises `GuestUnavailable` with the reason. Tests and `bench` boot them.
 
 The client's own settings and keys decide where packages come from and whether they are genuine. Where its package lists are missing or out of
 date, fresh ones are read into the cache, so that neither root nor a change to the system is needed.
@@ -60,6 +60,11 @@ def seabios_rom() -> Path:
 def memtest_image() -> Path:
     """memtest86+ in its 64-bit Linux boot protocol form."""
     return _single_file(_unpacked("memtest86+"), "boot/memtest86+x64.bin")
+
+
+def invaders_kernel() -> Path:
+    """GRUB Invaders: a game that is a multiboot kernel."""
+    return _single_file(_unpacked("grub-invaders"), "boot/invaders.exec")
 
 
 def _single_file(folder: Path, pattern: str) -> Path:
@@ -157,7 +162,8 @@ def _run(package: str, command: list[str], folder: Path | None = None, must_succ
 def fetch_all() -> int:
     """Fetches every guest and prints where it is, or why it cannot be had and whose tests are skipped. Returns how many are missing."""
     missing = 0
-    for name, guest in (("linux", linux_image), ("busybox", busybox_static), ("seabios", seabios_rom), ("memtest", memtest_image)):
+    for name, guest in (("linux", linux_image), ("busybox", busybox_static), ("seabios", seabios_rom), ("memtest", memtest_image),
+                        ("invaders", invaders_kernel)):
         try:
             print(f"  {name:8} {guest()}", flush=True)
         except GuestUnavailable as reason:

@@ -18,12 +18,13 @@ from launcher.guests import (
     busybox_static,
     cache_folder,
     fetch_all,
+    invaders_kernel,
     linux_image,
     memtest_image,
     seabios_rom,
 )
 
-__all__ = ["CLIENT_TOOLS", "GuestUnavailable", "busybox_static", "cache_folder", "fetch_all", "linux_image", "memtest_image", "seabios_rom"]
+__all__ = ["CLIENT_TOOLS", "GuestUnavailable", "busybox_static", "cache_folder", "fetch_all", "invaders_kernel", "linux_image", "memtest_image", "seabios_rom"]
 
 
 def _or_skip(guest: Callable[[], Path]) -> Path:
@@ -57,6 +58,12 @@ def debian_seabios() -> Path:
 def debian_memtest() -> Path:
     """Path of Debian's memtest86+ image."""
     return _or_skip(memtest_image)
+
+
+@pytest.fixture(scope="session")
+def debian_invaders() -> Path:
+    """Path of Debian's GRUB Invaders, a multiboot kernel."""
+    return _or_skip(invaders_kernel)
 
 
 if __name__ == "__main__":

@@ -92,9 +92,9 @@ def test_without_a_client_the_tool_is_named(client: Path) -> None:
 
 
 def test_fetching_everything_goes_on_after_a_missing_one(client: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert fetch_all() == 2
+    assert fetch_all() == 3
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == ["linux", "busybox", "seabios", "memtest"]
+    assert [line.split()[0] for line in lines] == ["linux", "busybox", "seabios", "memtest", "invaders"]
     assert lines[1].endswith("busybox-static/bin/busybox")
     assert lines[3].startswith("  memtest  missing, its tests are skipped: memtest86+: ")
 

@@ -1,4 +1,4 @@
-"""SeaBIOS, memtest86+ and Linux on the board in full: what each of them finds. Third-party programs, unmodified."""
+"""SeaBIOS, memtest86+, Linux and a multiboot game on the board in full: what each of them finds. Third-party programs, unmodified."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from machine import Configuration, ExitReason, Firmware, Linux, Machine
-from machine.boot import Boot
-from tests.guests import debian_busybox, debian_linux, debian_memtest, debian_seabios
+from machine.boot import Boot, Multiboot, kernel_from_files
+from tests.guests import debian_busybox, debian_invaders, debian_linux, debian_memtest, debian_seabios
 from machine.loaders.initrd import build
 
-__all__ = ["debian_busybox", "debian_linux", "debian_memtest", "debian_seabios"]       # fixtures
+__all__ = ["debian_busybox", "debian_invaders", "debian_linux", "debian_memtest", "debian_seabios"]       # fixtures
 
 pytestmark = pytest.mark.guest
 
@@ -108,3 +108,13 @@ def test_linux_finds_the_chips(cpus: int, pcs: list[Pc], debian_linux: Path, deb
     assert re.search(r"b0000000-bfffffff : PCI MMCONFIG", said) and re.search(r"fed00000-fed003ff : HPET 0", said)
     assert re.search(r"/proc/interrupts: +1:(?: +\d+)+ +IO-APIC +1-edge +i8042", said)
     assert "WARNING" not in said and "firmware bug" not in said.lower()
+
+
+def test_a_multiboot_game_draws_and_moves(pcs: list[Pc], debian_invaders: Path) -> None:
+    boot = kernel_from_files(debian_invaders)
+    assert isinstance(boot, Multiboot)
+    pc = Pc(boot, memory=16 << 20)
+    pcs.append(pc)
+    pc.until(pc.shows(r"(?m)-\*-.*-\*-"))
+    first = pc.machine.screen().lines()
+    pc.until(lambda: pc.machine.board.vga.lines() != first)
