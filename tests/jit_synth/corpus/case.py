@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from jit_synth.values import Record, Scalar, Table, Text, Value
+from kernel.telemetry import Kind
 
 Rows = list[dict[str, Any]]
 
@@ -21,6 +22,7 @@ class Case:
         expected: a number or text; or rows as dictionaries, of which the answer must have at least these columns with these cells, in this order.
         upstream: the value in the pipe.
         unordered: the rows may come in any order.
+        otherwise: another answer that means the request as well.
     """
 
     line: str
@@ -28,6 +30,7 @@ class Case:
     upstream: Value | None = None
     unordered: bool = False
     arguments: dict[str, Value] = field(default_factory=dict)
+    otherwise: Callable[[], object] | None = None
 
     def words(self) -> tuple[tuple[str, ...], dict[str, Value]]:
         """Words and named arguments, as the shell would pass them."""
@@ -36,9 +39,8 @@ class Case:
         while parts:
             part = parts.pop(0)
             if part.startswith("-") and part[1:2].isalpha():
-                value = parts.pop(0)
-                from kernel.telemetry import Kind
-                arguments[part[1:]] = Scalar(int(value), Kind.INTEGER) if value.isdigit() else Text(value)
+                value = parts.pop(0) if parts and not parts[0].startswith("-") else None
+                arguments[part[1:]] = (Scalar(True, Kind.BOOLEAN) if value is None else Scalar(int(value), Kind.INTEGER) if value.isdigit() else Text(value))
             else:
                 words.append(part)
         return tuple(words), arguments
@@ -46,7 +48,10 @@ class Case:
 
 def agrees(case: Case, answer: Value) -> bool:
     """Whether the answer is the expected one. The shape is the command's own business, as long as the values are there."""
-    expected = case.expected()
+    return any(_is(case, wanted(), answer) for wanted in (case.expected, case.otherwise) if wanted is not None)
+
+
+def _is(case: Case, expected: object, answer: Value) -> bool:
     columns, rows = _tabular(answer)
     if isinstance(expected, list):
         if not expected:
