@@ -111,6 +111,7 @@ class Monitor:
 
     # --- running -----------------------------------------------------------------------------------------------------------------------
     def step(self, words: list[str]) -> None:
+        """Single steps, as many as were asked for."""
         for _ in range(int(words[0], 0) if words else 1):
             if self.history is not None:
                 self.history.note_step(self.cpu)
@@ -119,6 +120,7 @@ class Monitor:
         self.where()
 
     def next(self, words: list[str]) -> None:
+        """A step, or a run to behind a call."""
         decoded = self._decode(self.rip, 1)
         if decoded and (decoded[0][2].startswith("call") or decoded[0][2].startswith("rep")):
             behind = decoded[0][0] + len(decoded[0][1])
@@ -133,6 +135,7 @@ class Monitor:
             self.step([])
 
     def go(self, words: list[str]) -> None:
+        """Run until something stops it."""
         self._stop = False
         if self.history is not None:
             self.history.note_run()
@@ -151,6 +154,7 @@ class Monitor:
             self.where()
 
     def back(self, words: list[str]) -> None:
+        """Backwards, by one instruction or to the last stop."""
         if self.history is None:
             raise TargetError("there is no way back with the host's clock; start with --clock instructions")
         arrived = self.history.back_to_break() if words == ["continue"] else self.history.back_one()
@@ -167,6 +171,7 @@ class Monitor:
 
     # --- looking -----------------------------------------------------------------------------------------------------------------------
     def registers(self, words: list[str]) -> None:
+        """All registers but x87 and SSE."""
         vcpu = self.target.vcpu(self.cpu)
         names = ["rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "rsp", *(f"r{number}" for number in range(8, 16))]
         for row in range(0, 16, 4):
@@ -179,6 +184,7 @@ class Monitor:
         self.say("  ".join(f"{name} {BY_NAME[name].read(vcpu):#x}" for name in ("cr0", "cr2", "cr3", "cr4", "efer")))
 
     def memory(self, words: list[str]) -> None:
+        """A dump in hexadecimal and text."""
         address, length = self.number(words[0]), int(words[1], 0) if len(words) > 1 else 64
         for at in range(address, address + min(length, LONGEST_DUMP), 16):
             data = self.target.read(self.cpu, at, min(16, address + length - at))
@@ -204,36 +210,44 @@ class Monitor:
         return f"{address:#x}" + (f" <{known}>" if (known := self.symbols.name(address)) else "")
 
     def walk(self, words: list[str]) -> None:
+        """A page walk."""
         for line in explain.walk_lines(self.target, self.cpu, self.number(words[0])):
             self.say(line)
 
     def idt(self, words: list[str]) -> None:
+        """Gates of the IDT."""
         for vector in [int(words[0], 0)] if words else range(32):
             self.say(explain.gate(self.target, self.cpu, vector))
 
     def gdt(self, words: list[str]) -> None:
+        """Descriptors of the GDT."""
         for line in descriptors.gdt(self.target, self.cpu):
             self.say(line)
 
     def tss(self, words: list[str]) -> None:
+        """The task state segment."""
         for line in descriptors.tss(self.target, self.cpu):
             self.say(line)
 
     def why(self, words: list[str]) -> None:
+        """The last exceptions."""
         for line in explain.why(self.target, self.cpu):
             self.say(line)
 
     def processors(self, words: list[str]) -> None:
+        """One line a processor."""
         for cpu in range(self.target.cpus):
             vcpu = self.target.vcpu(cpu)
             self.say(f"{'*' if cpu == self.cpu else ' '} {cpu}  {self.name(vcpu.cs_base + vcpu.rip)}  {self.target.describe(cpu)}")
 
     def choose(self, words: list[str]) -> None:
+        """Another processor from now on."""
         self.target.vcpu(int(words[0], 0))
         self.cpu = int(words[0], 0)
         self.where()
 
     def devices(self, words: list[str]) -> None:
+        """Names, or one chip."""
         chips = {chip.name: chip for chip in self.machine.board.chips}
         if not words:
             self.say(" ".join(chips))
@@ -246,6 +260,7 @@ class Monitor:
 
     # --- breakpoints, trace --------------------------------------------------------------------------------------------------------------
     def add_break(self, words: list[str]) -> None:
+        """Add a breakpoint, or list them."""
         if not words:
             for address in sorted(self.machine.engine.breakpoints.addresses):
                 self.say(self.name(address))
@@ -253,18 +268,21 @@ class Monitor:
         self.target.add_breakpoint(self.number(words[0]))
 
     def delete(self, words: list[str]) -> None:
+        """Remove a breakpoint."""
         address = self.number(words[0])
         if address not in self.machine.engine.breakpoints.addresses:
             raise TargetError(f"there is no breakpoint at {address:#x}")
         self.target.remove_breakpoint(address)
 
     def watch(self, words: list[str]) -> None:
+        """Add a watchpoint."""
         how = words[2] if len(words) > 2 else "w"
         if how not in ("r", "w", "rw"):
             raise ValueError(how)
         self.target.add_watchpoint(self.cpu, self.number(words[0]), int(words[1], 0) if len(words) > 1 else 8, "r" in how, "w" in how)
 
     def trace(self, words: list[str]) -> None:
+        """Switch the trace on or off."""
         if words not in (["on"], ["off"]):
             raise ValueError(words)
         if self._trace is not None:
@@ -274,12 +292,15 @@ class Monitor:
             self._trace = Trace(self.machine, lambda line: self.say(line.decode().rstrip()))
 
     def time(self, words: list[str]) -> None:
+        """How far it is."""
         self.say(f"{self.machine.clock.now()} ns of virtual time, {self.machine.stats.retired} instructions counted, {self.machine.stats.slices} slices")
 
     def leave(self, words: list[str]) -> None:
+        """The user has had enough."""
         self.leaving = True
 
     def help(self, words: list[str]) -> None:
+        """The list of commands."""
         for command in COMMANDS:
             self.say(f"{', '.join(command.names):14} {command.arguments:24} {command.doc}")
 
