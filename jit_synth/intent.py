@@ -27,6 +27,9 @@ UNITS: dict[str, tuple[Kind, float]] = {
     "b": (Kind.SIZE, 1), "byte": (Kind.SIZE, 1), "kb": (Kind.SIZE, 1e3), "mb": (Kind.SIZE, 1e6), "gb": (Kind.SIZE, 1e9), "kib": (Kind.SIZE, 1 << 10),
     "mib": (Kind.SIZE, 1 << 20), "gib": (Kind.SIZE, 1 << 30), "%": (Kind.RATIO, 0.01), "percent": (Kind.RATIO, 0.01)}
 
+WRITTEN = {Kind.SIZE: (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)),            # the largest unit that says it exactly
+           Kind.DURATION: (("s", 1_000_000_000), ("ms", 1_000_000), ("us", 1_000), ("ns", 1))}
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -125,9 +128,11 @@ def read_intent(request: Request) -> Intent:
 def _without_stop_words(tokens: list[Token], *, keep_first: bool) -> tuple[Token, ...]:
     kept: list[Token] = []
     lead: tuple[str, ...] = ()
+    asks = bool(tokens) and tokens[0].text.lower() in ("are", "is", "do", "does", "have", "has")
     for index, token in enumerate(tokens):
         word = token.text.lower()
-        if not token.literal and token.number is None and (word in STOP_WORDS or (word == "where" and index)) and not (index == 0 and keep_first):
+        says_nothing = (word in STOP_WORDS and not (asks and word == "all")) or (word == "where" and index)      # "are all cpus idle" wants a yes or no
+        if not token.literal and token.number is None and says_nothing and not (index == 0 and keep_first):
             lead = (*lead, word)
         else:
             kept.append(replace(token, lead=lead))
@@ -214,6 +219,10 @@ def _joined_units(tokens: list[Token]) -> list[Token]:
 
 def _shown(value: Value) -> str:
     match value:
+        case Scalar(value=int(number), kind=kind) if kind in WRITTEN:
+            return next(f"{number // factor}{unit}" for unit, factor in WRITTEN[kind] if number % factor == 0)
+        case Scalar(value=float(ratio), kind=Kind.RATIO):
+            return f"{ratio * 100:.15g}%"
         case Scalar(value=scalar):
             return str(scalar)
         case Text(text=text):

@@ -12,6 +12,8 @@ A pattern is what the words around an operator look like, in the order of typing
     VALUE VALUE2    a cell of a text column              WORD     any word or quoted text
     NUMBER NUMBER2  a number                             COUNT    a whole number without a unit
     QUALITY         a superlative that the source gives a measure to, as busiest
+    COUNTED         a word for what the rows only count, as interrupts: the column with the count
+    MASS            a word for the whole that has no plural, as memory: the column that measures it
     ROW             a word for a row; +ROW: with no "of the" or the like in front of it
     ..              here other words may stand, which other operators account for
 
@@ -34,7 +36,7 @@ SORT = "sort|sorted|order|ordered|arrange|arranged"
 DOWN = "descending|decreasing|down|downward|desc"
 UP = "ascending|increasing|up|upward|asc"
 MEAN = "average|mean|avg|typical"
-SUM = "sum|total|add|combined|overall|altogether|accumulated"
+SUM = "sum|total|combined|overall|altogether|accumulated"
 ABOVE, BELOW = "above|over|exceed|exceeding|beyond|>", "below|under|beneath|<"
 FORMAT = "format|convert|convertto|render|draw|present|export|print|show|display|output"
 
@@ -218,6 +220,7 @@ OPERATORS: tuple[Operator, ...] = (
              ("same-count",), 0.2),
     Operator("take-each", "a column of the rows, row by row", Rank.TAKE, "table, column", "table", ("COLUMN per|each|every ROW",), ("take",), ("same-count",),
              1.2),
+    Operator("how-long", "how long something has lasted", Rank.TAKE, "table, duration", "table", ("how-long .. MEASURE",), ("take",), ("same-count",), 0.3),
     Operator("distinct", "the rows without repetitions", Rank.DISTINCT, "table", "table",
              (f"{DIFFERENT}|deduplicate|dedupe", "remove|drop|without duplicate|repetition"), ("distinct",),
              ("subset", "idempotent"), 0.5),
@@ -229,6 +232,9 @@ OPERATORS: tuple[Operator, ...] = (
     _fold("sum", "the sum of a measure", f"{SUM} number-of? MEASURE", f"MEASURE {SUM}", "MEASURE count|number",
           "count|how-many|number-of|how-much|amount MEASURE",
           cost=0.6),
+    _fold("counted", "how many of what the rows count: timer interrupts", f"{MANY}|measure|{SUM} .. COUNTED", how="sum", cost=0.6),
+    Operator("amount", "how much of the whole holds a value: usable memory", Rank.FOLD, "table, value", "scalar",
+             ("how-much MASS VALUE", "how-much VALUE MASS"), ("keep VALUE", "fold sum"), (), 0.6),
     _fold("mean", "the mean of a measure", f"{MEAN} MEASURE", f"MEASURE {MEAN}", f"{MEAN} MEASURE per|each|every ROW", laws=("between",), cost=0.6),
     _fold("minimum", "the smallest value of a measure", f"{SMALLEST} MEASURE", f"MEASURE {SMALLEST}", laws=("between",), cost=0.6),
     _fold("maximum", "the largest value of a measure", f"{LARGEST} MEASURE", f"MEASURE {LARGEST}", laws=("between",), cost=0.6),
@@ -237,7 +243,7 @@ OPERATORS: tuple[Operator, ...] = (
     _fold("range", "the largest value less the smallest", "range|spread MEASURE", f"difference between? {MOST} and? {LEAST} MEASURE",
           f"difference between? {LEAST} and? {MOST} MEASURE", cost=0.6),
     _fold("deviation", "the standard deviation of a measure", "deviation|stddev|sigma MEASURE", "MEASURE deviation|stddev", cost=0.6),
-    _fold("total", "a measure of all rows together: a sum, or the mean of ratios", "measure MEASURE", "system|machine|overall MEASURE",
+    _fold("total", "a measure of all rows together: a sum, or the mean of ratios", "measure .. MEASURE", "system|machine|overall MEASURE",
           "MEASURE system|machine|overall", cost=0.6),
     Operator("utilization", "how much of its whole a part is", Rank.FOLD, "table, part", "scalar", (f"{SHARE} PART", f"PART {SHARE}"), ("fold proportion",),
              ("ratio",), 0.4),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 from jit_synth.intent import Token
-from jit_synth.operators import LEAST, MOST, OPERATORS, Operator, Rank
+from jit_synth.operators import LEAST, MANY, MEAN, MOST, OPERATORS, SUM, Operator, Rank
 from jit_synth.present import whole_of
 from jit_synth.senses import FREE_TEXT, Held, Leaf, Named, is_key
 from jit_synth.vocabulary import HAVING_WORDS, QUALITIES, ROW_WORDS, facts_of, forms, is_identifier, is_numeric, singular
@@ -24,10 +24,12 @@ COUNTING = frozenset({"take", "sum", "per-second"})
 THINGS = ROW_WORDS | set(facts_of("system").mass)
 SUPERLATIVES = frozenset({"top", "bottom", "maximum", "minimum"})
 COUNT_ARGUMENTS = frozenset({"count", "first", "top", "limit", "last"})
+HOW_MANY = frozenset(MANY.split("|"))
+COUNT_WORDS = frozenset(f"{MANY}|{SUM}|{MEAN}|rate|per-second".split("|"))
 SUPERLATIVE_WORDS = frozenset(f"{MOST}|{LEAST}".split("|"))
 # The cost of a column that is called as another source's rows are, or as this one's; of interrupts for vectors; of what the system only counts.
 OTHER_THING, ROW_WORD, COUNTED_AS_ROW, OF_SYSTEM = 0.4, 0.7, 0.5, 0.6
-HOLES = frozenset("MEASURE COLUMN KEY TEXT PART IDENTIFIER ITSELF VALUE VALUE2 WORD NUMBER NUMBER2 COUNT QUALITY ROW +ROW".split())
+HOLES = frozenset("COUNTED MASS MEASURE COLUMN KEY TEXT PART IDENTIFIER ITSELF VALUE VALUE2 WORD NUMBER NUMBER2 COUNT QUALITY ROW +ROW".split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +146,10 @@ def _brick(operator: Operator, match: _Match, tokens: Sequence[Token], leaf: Lea
     at = (match.mask & -match.mask).bit_length() - 1
     first = tokens[at]
     if operator.name in SUPERLATIVES:
-        cost += _misread(operator, at, tokens, leaf)
+        misread = _misread(operator, at, tokens, leaf)
+        if misread and operator.rank is Rank.FOLD and any(token.plural and token.word in leaf.row_words for token in tokens[:at]):
+            return None                 # "tasks with the highest priority" are no number
+        cost += misread
     if operator.name == "where" and COPULAS & set(first.lead):
         cost -= 0.3                     # "tasks that are sleeping"
     if operator.name not in COUNTING and leaf.facts.single and fill.column is not None and singular(fill.column.name)[0] in ROW_WORDS:
@@ -159,6 +164,18 @@ def _brick(operator: Operator, match: _Match, tokens: Sequence[Token], leaf: Lea
         cost += 1.0                     # "interrupt count" is one number, "interrupt counts" are many
     if operator.rank is Rank.TAKE and match.end == len(tokens) and first.plural and not first.lead and first.word in ROW_WORDS - leaf.names and len(tokens) > 1:
         cost += 1.0                     # "cpu tasks" are tasks
+    if fill.key is not None and fill.key.kind is Kind.TEXT and fill.key.name in ROW_WORDS - leaf.names:
+        return None                     # what a CPU ran just now is no key: "interrupts per task"
+    if operator.name == "how-long" and fill.column is not None and fill.column.kind is not Kind.DURATION:
+        return None
+    if operator.rank is Rank.TAKE and _stands_before_row(tokens, match, leaf) and tokens[match.end].plural:
+        return None                     # "free regions" are not the regions' free bytes, but which regions they are is not said
+    said = {tokens[place].word for place in places_of(match.mask)}
+    last = tokens[match.end - 1]
+    if not leaf.is_pipe and leaf.facts.single and last.plural and last.word in ROW_WORDS and not said & COUNT_WORDS:
+        return None                     # "tasks that cause interrupts", "system tasks" are not what the system's row counts
+    if operator.name in SUPERLATIVES and operator.rank is Rank.ORDER and fill.count is None and not said & {"most", "least", "top", "bottom", "by", "fewest"}:
+        return None                     # "tasks with the highest priority" share it; those with a lower one are none of them
     if _stands_before_row(tokens, match, leaf) and (operator.rank is Rank.TAKE or (fill.held is None and leaf.held(tokens, match.end - 1))):
         cost += 0.6                     # "idle cpus" are not the cpus' idle times
     if operator.rank is Rank.TAKE and first.lead and first.lead[-1] in COPULAS and leaf.held(tokens, at):
@@ -211,7 +228,9 @@ def _rest(items: Sequence[_Item], index: int, tokens: Sequence[Token], leaf: Lea
         for step in _item(item, tokens, leaf, replace(match, end=place, cost=cost)):
             yield from _rest(items, index + 1, tokens, leaf, step)
         is_bare = item.hole == "NUMBER" and bool(items[index - 1].hole)                  # "load of cpu 0" is no load of 0
-        if _is_skippable(tokens[place], leaf) and "per" not in items[index - 1].words and not is_bare:      # "per cpu": the row itself is the key
+        is_counted = tokens[place].plural and tokens[place].word in leaf.facts.row and item.hole == "MEASURE" and HOW_MANY & items[index - 1].words
+        # "per cpu": the row itself is the key; "how many cpus": it is what is counted
+        if _is_skippable(tokens[place], leaf) and "per" not in items[index - 1].words and not is_bare and not is_counted:
             cost += SKIP
         elif item.gap:
             cost += GAP
@@ -258,8 +277,18 @@ def _item(item: _Item, tokens: Sequence[Token], leaf: Leaf, match: _Match) -> It
         case "NUMBER" | "NUMBER2":
             yield from _number(item.hole, token, leaf, match)
         case "COUNT":
-            if isinstance(token.number, int) and token.kind is None and 0 <= token.number < 1 << 31:
+            before = tokens[start - 1] if start and match.mask else None
+            is_name = before is not None and before.word in leaf.row_words and not before.plural and not token.literal       # "skip task 3" is no count
+            if not is_name and isinstance(token.number, int) and token.kind is None and 0 <= token.number < 1 << 31:
                 yield replace(_extended(match, start, start + 1, 0.0), fill=replace(match.fill, count=token.number), has_count=True)
+        case "COUNTED":
+            counter = next((column for column in leaf.type.columns if column.name == leaf.facts.counter), None)
+            if counter is not None and not token.literal and token.word in leaf.facts.counted:
+                yield replace(_extended(match, start, start + 1, 0.0), fill=replace(match.fill, column=counter), mentions=True)
+        case "MASS":
+            size = next((column for column in leaf.type.columns if column.name == leaf.facts.big), None)
+            if size is not None and not token.literal and token.word in leaf.facts.mass:
+                yield replace(_extended(match, start, start + 1, 0.0), fill=replace(match.fill, key=size), mentions=True)
         case "QUALITY":
             yield from _quality(token, leaf, match)
         case _:

@@ -28,6 +28,7 @@ class Refusal:
         understood: the words of the request that have a meaning here, in their order.
         nearest: names of operators, commands or sources that come close, best first.
         hint: what would help; may be empty.
+        unknown: the words that nothing accounts for, in their order; empty if every word is known, or if something else is the trouble.
     """
 
     kind: RefusalKind
@@ -35,6 +36,7 @@ class Refusal:
     understood: tuple[str, ...] = ()
     nearest: tuple[str, ...] = ()
     hint: str = ""
+    unknown: tuple[str, ...] = ()
 
 
 class StopKind(Enum):
@@ -43,6 +45,7 @@ class StopKind(Enum):
     FUEL = "it used up its fuel: it would run too long, perhaps for ever"
     MEMORY = "it asked for more memory than it may have"
     TIME = "it ran longer than it may"
+    INTERRUPTED = "it was interrupted"
     STACK = "it called itself too deeply"
     OVERFLOW = "a number does not fit 64 bits"
     NO_ROWS = "there are no rows to compute on"

@@ -263,17 +263,19 @@ class Resolver:
             return Refusal(RefusalKind.BUDGET, f"the search ended after {found.explored - 1} partial plans without an answer{partial}", understood, near,
                            "say it in fewer words")
         head = intent.tokens[0]
-        if not found.understood & 1 and not intent.verb and (intent.is_verb_noun or head.word in ACTING_VERBS):
-            why = "would change or create something, and commands made here only read" if head.word in ACTING_VERBS else "is no verb known here"
+        if found.is_command or not found.understood & 1 and not intent.verb and not head.lead and (intent.is_verb_noun or head.word in ACTING_VERBS):
+            acts = found.is_command or head.word in ACTING_VERBS
+            why = "would change or create something, and commands made here only read" if acts else "is no verb known here"
             return Refusal(RefusalKind.UNKNOWN_VERB, f"{head.text!r} {why}", understood, near,
-                           "verbs known here: get, measure, count, sort, group, select, format, ...")
+                           "verbs known here: get, measure, count, sort, group, select, format, ...", (head.text, *(token.text for token in unknown)))
         needed = self._needed_input(intent, kind)
         if needed is not None:
             has = "there is nothing in the pipe" if kind.shape is Shape.NOTHING else f"the pipe holds {_short(str(kind))}"
             return Refusal(RefusalKind.UNTYPED_INPUT, f"this works on {needed}, and {has}", understood, near, f"for example: cpus |> {request.words[0]}")
         if unknown:
             return Refusal(RefusalKind.NO_OPERATOR, f"nothing accounts for {', '.join(repr(token.text) for token in unknown)}", understood, near,
-                           "" if near else "words that are known: the names of sources and columns, and what help lists")
+                           "" if near else "words that are known: the names of sources and columns, and what help lists",
+                           tuple(token.text for token in unknown))
         return Refusal(RefusalKind.NO_OPERATOR, "every word is known, but no plan accounts for all of them together", understood, near,
                        "one thing at a time, joined by |>")
 

@@ -1,4 +1,4 @@
-"""What comes close: operators, sources, columns and learned commands by the likeness of their words to those of a request."""
+"""What comes close and can be called: sources, their columns (`cpus |> select load`) and learned commands, by the likeness of their words."""
 
 from __future__ import annotations
 
@@ -6,18 +6,16 @@ import difflib
 from collections.abc import Iterable, Mapping, Sequence
 
 from jit_synth.intent import Token
-from jit_synth.operators import OPERATORS
 from jit_synth.vocabulary import STOP_WORDS, VERBS, singular, source_words
 from kernel.telemetry import Source
 
 NEAREST = 4
 CLOSE = 0.8                             # of difflib's ratio: a slip of the finger or two
 UNDERSTOOD = 0.3                        # how much a word counts that is no trouble
-_SPLIT = str.maketrans("-_|:,()", "       ")
 
 
 def nearest(unknown: Sequence[Token], understood: Sequence[Token], sources: Mapping[str, Source], learned: Mapping[str, Iterable[str]]) -> tuple[str, ...]:
-    """Names of operators, sources (`cpus.load` for a column) and learned commands, best first; what is like the unknown words counts most.
+    """Sources, columns as the line that shows one (`cpus |> select load`), and learned commands, best first; what is like the unknown words counts most.
 
     `learned` has the words of each learned command.
     """
@@ -27,7 +25,10 @@ def nearest(unknown: Sequence[Token], understood: Sequence[Token], sources: Mapp
     for name, text in _entries(sources, learned):
         said = text - STOP_WORDS
         score = 0.0
+        is_column = name not in sources and name not in learned                     # worth naming only for a word that is not understood
         for word, weight in weights.items():
+            if is_column and weight < 1.0:
+                continue
             score += weight * (1.0 if word in said else max((_likeness(word, other) for other in said), default=0.0))
         if score:
             scores[name] = score / (1.0 if name in sources or name in learned else 1.1 + 0.05 * len(said))
@@ -48,7 +49,4 @@ def _entries(sources: Mapping[str, Source], learned: Mapping[str, Iterable[str]]
     for name, source in sources.items():
         yield name, {name, *source_words(name)}
         for column in source.columns:
-            yield f"{name}.{column.name}", {singular(part)[0] for part in column.name.split("_")} | {column.name}
-    for operator in OPERATORS:
-        words = {word for pattern in operator.patterns for word in pattern.lower().translate(_SPLIT).replace("?", "").replace("+", "").split()}
-        yield operator.name, words | set(operator.name.split("-"))
+            yield f"{name} |> select {column.name}", {singular(part)[0] for part in column.name.split("_")} | {column.name}

@@ -69,6 +69,19 @@ def _engine() -> Any:
     return _wasmtime().Engine(config)
 
 
+_under_way: set[_Instance] = set()
+_under_way_lock = threading.Lock()
+
+
+def interrupt() -> None:
+    """Stop the modules that run now, from any thread: their runs end with StopKind.INTERRUPTED. Does nothing if none runs."""
+    with _under_way_lock:
+        for one in _under_way:
+            one.stop = CommandStopped(StopKind.INTERRUPTED)
+        if _under_way:
+            _engine().increment_epoch()
+
+
 class Program:
     """A module, compiled and checked against its grants; `run` may be called any number of times.
 
@@ -139,7 +152,6 @@ class _Instance:
         self.store = wasmtime.Store(_engine())
         self.store.set_limits(memory_size=limits.memory, instances=1, memories=1, tables=1, table_elements=1024)
         self.store.set_fuel(limits.fuel)
-        self.store.set_epoch_deadline(1)
         self.module = module
         self.memory: Any = None                              # until the module is instantiated; its start function may call before
 
@@ -154,14 +166,21 @@ class _Instance:
         timer = threading.Timer(self.limits.seconds, _engine().increment_epoch)
         timer.daemon = True
         timer.start()
+        with _under_way_lock:
+            self.store.set_epoch_deadline(1)                 # from now on: an earlier interrupt was another run's
+            _under_way.add(self)
         try:
             self.start()
+            if self.stop is not None:                        # interrupted in its last instructions
+                raise self.stop
         except (wasmtime.Trap, wasmtime.WasmtimeError) as trouble:
             raise self.stopped(trouble) from None
         except CommandStopped as stop:
             raise stop from None
         finally:
             timer.cancel()
+            with _under_way_lock:
+                _under_way.discard(self)
         rows = unpack(result, bytes(self.output), self.bytes_at)
         return Run(rows, bytes(self.output), self.limits.fuel - self.store.get_fuel())
 

@@ -17,22 +17,24 @@ from jit_synth.interpret import interpret_step
 from jit_synth.lowering import DoesNotFit, lower_brick, take_columns
 from jit_synth.operators import BY, BY_NAME, OPERATORS, Operator, Rank
 from jit_synth.patterns import Brick, bricks_of, parse_pattern, places_of
-from jit_synth.plan import Keep, Plan, PlanError, Slice, Step, step_type
+from jit_synth.plan import Fold, Keep, Plan, PlanError, Slice, Step, step_type
 from jit_synth.refusals import CommandStopped, StopKind
 from jit_synth.senses import Leaf
 from jit_synth.values import Row, Shape, Type
-from jit_synth.vocabulary import CELL_WORDS, HAVING_WORDS, SOURCE_WORDS, VERBS, WHOLE_WORDS, facts_of, forms, is_identifier
+from jit_synth.vocabulary import ACTING_VERBS, CELL_SYNONYMS, CELL_WORDS, HAVING_WORDS, SOURCE_WORDS, VERBS, WHOLE_WORDS, facts_of, forms, is_identifier
+from kernel.telemetry import Kind
 
 MOST_STATES = 3000                      # partial plans looked at before the search gives up
 FARTHEST = 2.35                         # a reading that costs more is a guess
 MARGIN = 0.35                           # two readings closer than this are equally good
 LEAF_UNSAID, SINGLE_UNSAID = 1.0, 0.5   # a source that no word names; less for the one about the whole system
 FILLER, WHOLE, EPITHET, FROM_DOC = 0.1, 0.1, 0.1, 0.3
-COUNTED_ROWS = 1.0                      # rows counted where the words speak of what they count
 TAKE_AGAIN = 0.5                        # a second column without "and"
 SEVERAL = frozenset({Rank.KEEP, Rank.TAKE})
 COORDINATED = frozenset({Rank.KEEP, Rank.TAKE})
 OTHER_SOURCES = SOURCE_WORDS - frozenset(facts_of("system").mass)      # "system load" speaks of all CPUs
+DETERMINERS = frozenset("the a an all any my our this that these those".split())
+AMONG = frozenset("in of from among on".split())
 BY_WORDS = frozenset(BY.split("|"))
 OPERATOR_WORDS = frozenset(word for operator in OPERATORS for pattern in operator.patterns for item in parse_pattern(pattern) for word in item.words)
 PIPE_WORDS = frozenset("row item object record entry value it result element thing input pipe output".split())
@@ -86,12 +88,16 @@ class Candidate:
 
 @dataclass(slots=True)
 class Found:
-    """What a search came to: complete plans, cheapest first; how many partial ones it saw; the tokens of the best partial one; whether it ran out of budget."""
+    """What a search came to: complete plans, cheapest first; how many partial ones it saw; the tokens of the best partial one; whether it ran out of budget.
+
+    `is_command`: a reading was left out because the words tell somebody to do something.
+    """
 
     candidates: list[Candidate] = field(default_factory=list)
     explored: int = 0
     understood: int = 0
     exhausted: bool = False
+    is_command: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,11 +226,15 @@ class _Search:
     def complete(self, state: _State) -> None:
         """Count the state among the candidates if what is left of the request needs no operator."""
         cost, ranks = state.cost, {brick.operator.rank for brick in state.bricks}
+        if self.is_command(state) or self.is_out_of_order(state) or self.is_undone(state):
+            return
         for index, token in enumerate(self.tokens):
             if state.mask >> index & 1:
                 continue
             filler = self.fillers[index]
             if filler is None or (token.word == "and" and not self.joins(index, state)) or (index == 0 and not self.verb_is_served(token, ranks)):
+                return
+            if not state.bricks and index and not self.names_leaf(token) and self.has(token):
                 return
             cost += filler
         is_said = self.said & ~state.mask or any(brick.mentions for brick in state.bricks)
@@ -233,13 +243,48 @@ class _Search:
         if not is_said and not self.leaf.is_pipe and not self.is_evoked(state):
             return                                            # nothing in the words asks for this source
         if any(brick.operator.name == "count" for brick in state.bricks) and self.counts_what_rows_count(state):
-            cost += COUNTED_ROWS
-        if self.leaf.is_pipe and len(state.steps) == 1:
+            return
+        if self.leaf.is_pipe and (len(state.steps) == 1 or not (state.bricks or any(token.word in self.leaf.names for token in self.tokens))):
             return                                            # to hand on what is in the pipe is no command
         if cost > FARTHEST:
             return
         plan = Plan(state.steps, self.leaf.input, self.leaf.reads)
         self.found.candidates.append(Candidate(plan, round(cost + self.leaf.cost, 6), state.answers, self.leaf, state.spans))
+
+    def has(self, token: Token) -> bool:
+        """Whether it is a word of having, which says nothing alone: "memory used by the system"."""
+        return any(form in HAVING_WORDS for form in forms(token.word))
+
+    def is_command(self, state: _State) -> bool:
+        """`free the memory`, `load the cpus`: a word in front that names a measure or a cell, and then a thing, tells somebody to do it."""
+        first, second = self.tokens[0], self.tokens[1] if len(self.tokens) > 1 else None
+        brick = next((brick for brick in state.bricks if brick.mask in (0b1, 0b11)), None)
+        if brick is None or second is None or first.lead:
+            return False
+        if brick.fill.held is not None:
+            is_told = first.word in CELL_SYNONYMS and first.word in ACTING_VERBS                    # "run task 3", but "debug messages"
+        else:
+            is_measure = brick.operator.rank is Rank.TAKE and brick.fill.column is not None and brick.fill.column.kind is not Kind.TEXT
+            is_told = is_measure and (first.word in ACTING_VERBS if self.intent.is_verb_noun else bool(DETERMINERS & set(second.lead[:1])))
+        self.found.is_command = self.found.is_command or is_told
+        return is_told
+
+    def is_out_of_order(self, state: _State) -> bool:
+        """`errors in the last 5 messages` are not the last 5 errors: plans filter first, and words that want it otherwise are not served."""
+        kept = 0
+        for brick in state.bricks:
+            kept |= brick.mask if brick.operator.rank is Rank.KEEP else 0
+        for brick in state.bricks:
+            first = brick.first()
+            is_slice = brick.operator.rank in (Rank.CUT, Rank.ORDER) and any(step.startswith("slice") for step in brick.operator.lowers)
+            if is_slice and AMONG & set(self.tokens[first].lead) and kept & (1 << first) - 1:
+                return True
+        return False
+
+    def is_undone(self, state: _State) -> bool:
+        """A superlative that neither a number nor a singular bounds, of which something is then counted or added up: the order would be lost."""
+        ordered = any(brick.operator.rank is Rank.ORDER for brick in state.bricks)
+        return ordered and any(isinstance(step, Fold) for step in state.steps) and not any(isinstance(step, Slice) for step in state.steps)
 
     def is_evoked(self, state: _State) -> bool:
         """Whether the words name something that the leaf has, though not the leaf; and no other source is named by them."""
@@ -247,7 +292,10 @@ class _Search:
             return False
         by_key = 0                                            # "on cpu 2" names no source
         for brick in state.bricks:
-            is_number = brick.operator.rank is Rank.KEEP and brick.fill.column is not None and is_identifier(brick.fill.column)
+            column = brick.fill.column
+            is_number = brick.operator.rank is Rank.KEEP and column is not None and is_identifier(column)
+            if is_number and column is not None and column.name in OTHER_SOURCES and "of" in self.tokens[brick.first()].lead:
+                return False                                  # "priority of cpu 1": a CPU has none
             if is_number or (brick.fill.key is not None and any(self.tokens[place].word in BY_WORDS for place in places_of(brick.mask))):
                 by_key |= brick.mask
         others = [token for index, token in enumerate(self.tokens) if not by_key >> index & 1 and token.word in OTHER_SOURCES and not token.literal]

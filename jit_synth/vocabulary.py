@@ -69,7 +69,7 @@ COLUMN_SYNONYMS: dict[str, tuple[str, ...]] = {
     "runtime": ("time",),
     "type": ("kind", "class"), "severity": ("level",), "subsystem": ("facility",), "processor": ("cpu",), "core": ("cpu",), "vcpu": ("cpu",),
     "process": ("task",), "irq": ("interrupt",), "ram": ("memory",), "frequency": ("rate",), "per-second": ("rate",), "how-busy": ("load",),
-    "cpu-time": ("time",),
+    "cpu-time": ("time",), "busy": ("load",), "up": ("uptime",),
     "condition": ("state",),
     "status": ("state",),
     "kernel": ("system",), "text": ("message",),
@@ -92,7 +92,7 @@ VERBS: dict[str, frozenset[str]] = {
     "compare": frozenset(("compare", "contrast")),
     "format": frozenset("format convert convertto render draw present".split()),
     "select": frozenset("select pick choose take".split()),
-    "sum": frozenset(("sum", "add", "total")),
+    "sum": frozenset(("sum", "total")),
     "reverse": frozenset(("reverse", "invert", "flip")),
     "search": frozenset("search grep match filter where keep".split()),
     "split": frozenset(("split", "tokenize")),
@@ -120,7 +120,9 @@ NUMBER_WORDS["dozen"] = 12
 
 PHRASES: dict[tuple[str, ...], str] = {
     ("at", "least"): "at-least", ("no", "less", "than"): "at-least", ("no", "fewer", "than"): "at-least", ("at", "most"): "at-most",
-    ("no", "more", "than"): "at-most", ("up", "to"): "at-most", ("how", "many"): "how-many", ("how", "much"): "how-much", ("number", "of"): "number-of",
+    ("no", "more", "than"): "at-most", ("up", "to"): "at-most", ("right", "now"): "now", ("how", "many"): "how-many", ("how", "much"): "how-much",
+    ("how", "long"): "how-long", ("add", "up"): "sum",
+    ("number", "of"): "number-of",
     ("per", "second"): "per-second", ("most", "recent"): "most-recent", ("longest", "running"): "longest-running", ("other", "than"): "not",
     ("not", "equal", "to"): "not", ("equal", "to"): "equal",
     ("standard", "deviation"): "deviation", ("less", "than"): "below", ("lower", "than"): "below", ("fewer", "than"): "below", ("smaller", "than"): "below",
@@ -133,8 +135,8 @@ PHRASES: dict[tuple[str, ...], str] = {
 }
 # Words without a meaning of their own here. Not among them: negations, conjunctions, times, modal verbs; what they say must be accounted for.
 STOP_WORDS = frozenset(
-    "the a an of in on for from to with as into at me us i my our this that these those them their its is are was were be been has have having do does did"
-    " there please now currently current live right which what who whose all any only using taking".split())
+    "the a an of in on for from to with as at me us i my our this that these those them their its is are was were be been has have having do does did"
+    " there please now currently current live which what who whose all any only using taking".split()) | {"right now"}
 
 IRREGULAR = {"processes": "process", "indices": "index", "statuses": "status", "busses": "bus", "buses": "bus", "entries": "entry", "classes": "class",
              "addresses": "address", "memories": "memory", "frequencies": "frequency", "priorities": "priority", "facilities": "facility"}
@@ -154,7 +156,7 @@ ACTING_VERBS = frozenset(
     " dismount edit enable enter exit expand export grant hide import initialize install invoke lock merge mount move new open optimize ping play"
     " pop protect publish push receive redo register remove rename repair request reset resize resolve restart restore resume revoke save send set"
     " start step stop submit suspend switch sync test trace unblock undo uninstall unlock unprotect unpublish unregister update use wait watch"
-    " create delete kill terminate destroy erase download upload compose translate predict forecast explain sing tell buy".split())
+    " free flush drain run sleep create delete kill terminate destroy erase download upload compose translate predict forecast explain sing buy".split())
 
 
 def forms(word: str) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from kernel.telemetry import Kind, Source
@@ -18,7 +19,7 @@ from shell.errors import STATUS_DONE, ShellError, SyntaxMistake
 from shell.parser import parse
 from shell.refusals import refused, stopped
 from shell.render import render
-from shell.signature import Builtin, Input, bind, operand_text, refuse_redirection
+from shell.signature import SIGNS_OF_OTHER_SHELLS, Builtin, Input, Takes, bind, operand_text, refuse_redirection
 from shell.syntax import Assignment, Command, Flag, Item, Literal, Pipeline, Stage, Statement, Variable, Where, Word
 from shell.syntax import Value as ValueStage
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 WHAT_IF = "whatif"
 ASSIGNING, COMPARING = ("=", "+=", ":="), ("<", ">")
 CHARACTERS_AT_ONCE = 4096      # of a result, before the line has to have taken them
-FEWEST_WORDS = 2               # behind a filter's name at the head of a pipeline: from so many bare words on, it is a sentence
+FEWEST_WORDS = 2               # so many bare words behind a filter's name at the head of a pipeline are a sentence, even if they could be its arguments
 _BUILTINS_BY_FOLDED = {name.casefold(): builtin for name, builtin in BY_NAME.items()}
 
 
@@ -76,7 +77,7 @@ class Evaluator:
         for number, stage in enumerate(pipeline.stages):
             await asyncio.sleep(0)
             if isinstance(stage, Command) and _is_what_if(stage):
-                await self._explain(stage, value, text, out)
+                await self._explain(stage, value, number == 0, text, out)
                 return None
             value = await self._run_stage(stage, value, number == 0, text, out)
         return value
@@ -124,21 +125,27 @@ class Evaluator:
 
     async def _run_synthesized(self, stage: Command, upstream: Value | None, text: str) -> Value:
         _refuse_shell_habits(stage)
-        from jit_synth import CommandStopped, Refusal, SynthesisError
+        from jit_synth import CommandStopped, Refusal, StopKind, SynthesisError
 
         request = self._request(stage, upstream, what_if=False)
 
+        given_up: list[bool] = []
         made: list[SynthesizedCommand] = []               # not the context's list: after Ctrl-C this may go on beside the next line
 
         def search_and_run() -> Value | Refusal:
             resolution = self.context.synthesizer.resolve(request)
             if isinstance(resolution, Refusal):
                 return resolution
+            if given_up:                                      # Ctrl-C came while it was searched for
+                raise CommandStopped(StopKind.INTERRUPTED)
             made.append(resolution)
             return resolution.run(upstream)
 
         try:
             result = await self.context.beside.run(search_and_run)
+        except asyncio.CancelledError:
+            given_up.append(True)
+            raise
         except CommandStopped as stop:
             raise stopped(stop, stage) from None
         except SynthesisError as trouble:                 # a store or a key that is damaged, a module that fails its check
@@ -151,9 +158,10 @@ class Evaluator:
             self.context.learned[stage.name] = str(made[0].plan)
         return result
 
-    async def _explain(self, stage: Command, upstream: Value | None, text: str, out: Output) -> None:
+    async def _explain(self, stage: Command, upstream: Value | None, is_head: bool, text: str, out: Output) -> None:
         """-WhatIf: the plan, its imports, its size and the evidence for it. Neither this stage nor a later one runs."""
-        if (builtin := _BUILTINS_BY_FOLDED.get(stage.name.casefold())) is not None:
+        builtin = _BUILTINS_BY_FOLDED.get(stage.name.casefold())
+        if builtin is not None and not (is_head and _is_sentence(stage, builtin)):
             raise ShellError(f"{builtin.name} is built in: there is nothing to synthesize", stage.span, hint=f"help {builtin.name} tells what it does")
         _refuse_shell_habits(stage)
         from jit_synth import Refusal, SynthesisError
@@ -173,7 +181,8 @@ class Evaluator:
         from jit_synth import Request
         from jit_synth.values import Scalar
 
-        words = [stage.name]
+        builtin = _BUILTINS_BY_FOLDED.get(stage.name.casefold())
+        words = [builtin.source if builtin is not None and builtin.source else stage.name]      # ps speaks of the tasks
         arguments: dict[str, Value] = {}
         items = list(stage.items)
         while items:
@@ -209,10 +218,23 @@ def _is_what_if(stage: Command) -> bool:
 
 
 def _is_sentence(stage: Command, builtin: Builtin) -> bool:
-    """`count the tasks that run`, `cpus with load above 20%`: several plain words behind the name of a filter or a source are a sentence, not a call."""
-    if (builtin.input is Input.NOTHING and not builtin.source) or any(isinstance(item, Flag) for item in stage.items):
+    """`count the tasks that run`, `ps on cpu 2`: words behind the name of a filter or a source, which it does not take, are a sentence and not a call."""
+    items = [item for item in stage.items if not (isinstance(item, Flag) and item.name.casefold() == WHAT_IF)]
+    if (builtin.input is Input.NOTHING and not builtin.source) or any(isinstance(item, Flag) for item in items):
         return False
-    return sum(isinstance(item, Word) and item.text[0].isalpha() for item in stage.items) >= FEWEST_WORDS
+    if items and isinstance(items[0], Word) and items[0].text in SIGNS_OF_OTHER_SHELLS:
+        return False                                      # log > file
+    words = sum(isinstance(item, Word) and item.text[0].isalpha() for item in items)
+    return words >= FEWEST_WORDS or (words > 0 and not _could_take(builtin, items))
+
+
+def _could_take(builtin: Builtin, items: Sequence[Item]) -> bool:
+    """Whether the items could be the builtin's positional arguments."""
+    parameters = [parameter for parameter in builtin.parameters if parameter.takes is not Takes.SWITCH]
+    if any(parameter.several for parameter in parameters):
+        return True
+    return len(items) <= len(parameters) and not any(parameter.takes is Takes.NUMBER and isinstance(item, Word)
+                                                     for parameter, item in zip(parameters, items, strict=False))
 
 
 def _refuse_shell_habits(stage: Command) -> None:

@@ -27,7 +27,7 @@ class RefusedCommand(ShellError):
         self.marks, self.understood = marks, understood
 
     def render(self, text: str, width: int = DEFAULT_WIDTH) -> str:
-        """The report; carets stand under what was understood."""
+        """The report; carets stand under what nothing accounts for, or under what was understood if every word is known."""
         place = underline(text, self.span, *self.marks, width=width)
         understood = prose(f"  understood: {self.understood or 'nothing of it'}", width)
         return "".join([*prose(f"folk: {self.message}", width), *(place if self.marks else place[:1]), *understood, *self.way_out(width)])
@@ -36,7 +36,7 @@ class RefusedCommand(ShellError):
 def refused(refusal: Refusal, stage: Command, text: str, known: Iterable[str]) -> RefusedCommand:
     """The error that reports a refusal at its stage; names of this shell are added to the nearest ones."""
     nearest = list(dict.fromkeys((*nearest_names(stage.name, known), *refusal.nearest)))[:MOST_NEAREST]
-    return RefusedCommand(f"{stage.name}: {refusal.message} [{refusal.kind.name}]", stage.span, _marks(refusal.understood, stage, text),
+    return RefusedCommand(f"{stage.name}: {refusal.message} [{refusal.kind.name}]", stage.span, _marks(refusal.unknown or refusal.understood, stage, text),
                           ", ".join(refusal.understood), nearest=nearest, hint=refusal.hint)
 
 
@@ -45,9 +45,9 @@ def stopped(stop: CommandStopped, stage: Command) -> ShellError:
     return ShellError(f"{stage.name} was stopped: {stop}", stage.name_span)
 
 
-def _marks(understood: Iterable[str], stage: Command, text: str) -> tuple[Span, ...]:
-    """The places in the stage of the words that `understood` speaks of; a plural matches its singular."""
-    words = {_stem(word) for phrase in understood for word in _PARTS.findall(phrase)}
+def _marks(phrases: Iterable[str], stage: Command, text: str) -> tuple[Span, ...]:
+    """The places in the stage of the words that the phrases speak of; a plural matches its singular."""
+    words = {_stem(word) for phrase in phrases for word in _PARTS.findall(phrase)}
     found = (Span(match.start(), match.end()) for match in _PARTS.finditer(text, stage.span.start, stage.span.end))
     return tuple(span for span in found if _stem(text[span.start:span.end]) in words)
 

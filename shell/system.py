@@ -59,7 +59,7 @@ class System:
         self.failed: str | None = None
         live = self.kernel.telemetry.sources
         held = Held(live)
-        self._beside: Beside = AtOnce() if at_once else Worker(before=held.take)
+        self._beside: Beside = AtOnce() if at_once else Worker(before=held.take, stop=_interrupt)
         self._ahead = _LoadingAhead()
         self._resolver = _LateSynthesizer(self.kernel, live if at_once else held, folder)
         self.shell = Shell(live, self._resolver, _Power(self.kernel), self._beside)
@@ -129,6 +129,13 @@ class System:
     def _broken(self, text: str, error: BaseException) -> None:
         self.kernel.log.error("shell", f"{text!r}: {error!r}")
         self.kernel.log.debug("shell", "".join(traceback.format_exception(error)))
+
+
+def _interrupt() -> None:
+    """Stop the WebAssembly that runs beside the system."""
+    from jit_synth.runtime import interrupt
+
+    interrupt()
 
 
 class _LoadingAhead:

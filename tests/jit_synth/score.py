@@ -7,11 +7,12 @@ import time
 from collections.abc import Sequence
 
 from jit_synth import CommandStopped, Keys, Refusal, Request, Store, Synthesizer
-from tests.jit_synth.corpus import development, further, held_out, refused
+from tests.jit_synth.corpus import development, further, held_out, refused, strangers
 from tests.jit_synth.corpus.case import Case, agrees
 from tests.jit_synth.fixture import sources
 
-PARTS = {"development": (*development.CASES, *further.CASES), "held out": held_out.CASES}
+PARTS = {"development": (*development.CASES, *further.CASES), "held out": held_out.CASES, "strangers": strangers.CASES}
+HOPELESS = {"refused": refused.CASES, "of strangers": strangers.REFUSED}
 
 
 def a_synthesizer() -> Synthesizer:
@@ -50,12 +51,13 @@ def main() -> None:
         answered = counts["solved"] + counts["wrong"]
         print(f"{name:12} {len(cases):3} requests: {counts}, precision {counts['solved'] / answered:.3f}, coverage {counts['solved'] / len(cases):.2f}, "
               f"median {statistics.median(times) * 1e3:.1f} ms, slowest {max(times) * 1e3:.1f} ms")
-    kinds = []
-    for hopeless in refused.CASES:
-        words, arguments = Case(hopeless.line, list).words()
-        resolution = a_synthesizer().resolve(Request(words, arguments, hopeless.upstream))
-        kinds.append("answered" if not isinstance(resolution, Refusal) else "right kind" if resolution.kind in hopeless.kinds else "other kind")
-    print(f"{'refused':12} {len(kinds):3} requests: {({name: kinds.count(name) for name in sorted(set(kinds))})}")
+    for name, requests in HOPELESS.items():
+        kinds = []
+        for hopeless in requests:
+            words, arguments = Case(hopeless.line, list).words()
+            resolution = a_synthesizer().resolve(Request(words, arguments, hopeless.upstream))
+            kinds.append("answered" if not isinstance(resolution, Refusal) else "right kind" if resolution.kind in hopeless.kinds else "other kind")
+        print(f"{name:12} {len(kinds):3} requests: {({kind: kinds.count(kind) for kind in sorted(set(kinds))})}")
 
 
 if __name__ == "__main__":

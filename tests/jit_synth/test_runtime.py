@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import struct
+import threading
+from collections.abc import Iterator
 
 import pytest
 import wasmtime
 
 from jit_synth.abi import PackedRows, capability_of, is_granted, unpack
 from jit_synth.refusals import CommandStopped, LinkError, StopKind, SynthesisError
-from jit_synth.runtime import Limits, Program, Rows, Run
+from jit_synth.runtime import Limits, Program, Rows, Run, interrupt
 from jit_synth.values import Shape, Type
 from kernel.telemetry import Column, Kind
 
@@ -56,6 +58,28 @@ def test_bulk_memory_that_fuel_does_not_see_is_stopped_by_time() -> None:
     limits = Limits(fuel=1 << 60, memory=16 << 20, seconds=0.05)
     assert stop(program("(drop (memory.grow (i32.const 200))) (loop (memory.fill (i32.const 0) (i32.const 1) (i32.const 13000000)) (br 0))",
                         limits=limits)).kind is StopKind.TIME
+
+
+def test_another_thread_can_interrupt_a_run_and_only_that() -> None:
+    interrupt()                                            # nothing runs: nothing happens
+    began = threading.Event()
+    body = "(drop (call $read (i32.const 0) (i32.const 0))) (loop (br 0))"
+    endless = program(body, READ, frozenset({"stream"}), Limits(fuel=1 << 60, seconds=60.0))
+
+    def interrupted() -> None:
+        assert began.wait(30)
+        interrupt()
+
+    class Rowful(list[tuple[object, ...]]):
+        def __iter__(self) -> Iterator[tuple[object, ...]]:
+            began.set()                                    # the module runs, and asks for its input
+            return super().__iter__()
+
+    other = threading.Thread(target=interrupted)
+    other.start()
+    assert stop(endless, upstream=(CPUS[0], Rowful(CPUS[1]))).kind is StopKind.INTERRUPTED
+    other.join()
+    assert run(program("(i64.store (i32.const 0) (i64.const 7)) (call $write (i32.const 0) (i32.const 8))"), NUMBER).rows, "the next run is not touched"
 
 
 def test_endless_recursion_ends_in_the_stack_limit() -> None:

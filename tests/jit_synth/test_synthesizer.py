@@ -86,7 +86,7 @@ def test_named_arguments() -> None:
 def test_a_refusal_says_what_was_understood_and_what_is_near() -> None:
     answer = refusal(a_synthesizer(), "Get-CpuTemperature")
     assert answer.kind is RefusalKind.NO_OPERATOR and "Temperature" in answer.message and answer.understood == ("Get", "Cpu")
-    assert "cpus.load" in refusal(a_synthesizer(), "Get-CpuLaod").nearest
+    assert "cpus |> select load" in refusal(a_synthesizer(), "Get-CpuLaod").nearest
 
 
 def test_an_ambiguous_request_shows_an_input_on_which_the_readings_differ() -> None:

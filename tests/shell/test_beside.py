@@ -8,7 +8,10 @@ import threading
 import pytest
 
 from kernel.telemetry import LiveSource, Row
+from jit_synth import CommandStopped, StopKind
+from jit_synth.runtime import Limits, interrupt
 from shell.beside import AtOnce, Held, Worker
+from tests.jit_synth.test_runtime import CPUS, NUMBER, program
 from tests.shell.bench import columns
 
 
@@ -72,6 +75,38 @@ def test_a_cancelled_wait_ends_at_once_and_tells_the_work() -> None:
         return await worker.run(lambda: "next")
 
     assert asyncio.run(run()) == "next" and gate.is_set()
+
+
+def test_cancelling_the_wait_stops_a_module_that_does_not_end() -> None:
+    started = threading.Event()
+    endless = program("(loop (br 0))", limits=Limits(fuel=1 << 60, seconds=60.0))
+    ended: list[StopKind] = []
+
+    def work() -> None:
+        started.set()
+        try:
+            endless.run(NUMBER, lambda name: CPUS, None)
+        except CommandStopped as stop:
+            ended.append(stop.kind)
+
+    def stop_until_it_ends() -> None:                      # the module may not have begun when `started` is set
+        while not ended and thread.is_alive():
+            interrupt()
+            thread.join(0.01)
+
+    worker = Worker(stop=stop_until_it_ends)
+
+    async def run() -> str:
+        nonlocal thread
+        first = asyncio.ensure_future(worker.run(work))
+        await asyncio.to_thread(started.wait, 10)
+        assert worker._thread is not None
+        thread = worker._thread
+        first.cancel()
+        return await worker.run(lambda: "next")
+
+    thread = threading.current_thread()
+    assert asyncio.run(run()) == "next" and ended == [StopKind.INTERRUPTED]
 
 
 def test_a_result_that_comes_after_the_end_is_dropped() -> None:

@@ -110,16 +110,24 @@ def test_a_sentence_is_not_learned_by_name(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("line", ["count the tasks that run", "first three tasks", "sort the tasks by time", "memory used by all tasks", "log errors of today",
-                                  "interrupts per second", "3 busiest cpus", "where-are tasks", "system load over time"])
+                                  "interrupts per second", "3 busiest cpus", "where-are tasks", "system load over time",
+                                  "tasks on cpu 2", "cpus with load above 20%", "log errors", "count tasks", "first tasks", "reverse the sky"])
 def test_sentences_that_begin_with_a_builtins_name(bench: Bench, line: str) -> None:
     assert "no verb here is like it" in bench.wrong(line)
     assert bench.resolver.requests[0].words == tuple(line.split())
 
 
-@pytest.mark.parametrize("line", ["ps |> count of them", "ps |> sort time name", "echo count the tasks"])
+@pytest.mark.parametrize("line", ["ps |> count of them", "ps |> sort time name", "echo count the tasks", "sort time", "log > file",
+                                  "memory -Kind usable", "first 3"])
 def test_calls_that_are_no_sentences(bench: Bench, line: str) -> None:
     bench.run(line)
     assert not bench.resolver.requests
+
+
+def test_an_alias_speaks_of_its_source(bench: Bench) -> None:
+    bench.wrong("ps on cpu 2")
+    bench.wrong("dmesg errors -WhatIf")
+    assert [request.words for request in bench.resolver.requests] == [("tasks", "on", "cpu", "2"), ("log", "errors")]
 
 
 def test_what_if_explains_and_runs_nothing(bench: Bench) -> None:

@@ -21,7 +21,7 @@ from tests.shell.bench import Bench, pointed_at
     ("ps |> first 3ms", "3ms", "count is a whole number", "first 3"),
     ("ps |> count all", "all", "count has no use for this", "usage: count"),
     ("ps |> group state name", "name", "group has no use for this", "usage: group COLUMN"),
-    ("ps aux", "aux", "ps has no use for this", "usage: ps"),
+    ("ps 5", "5", "ps has no use for this", "usage: ps"),
     ("ps -ef", "-ef", "ps has no -ef", "usage: ps"),
     ("ps -WhatIf", "ps -WhatIf", "ps is built in: there is nothing to synthesize", "help ps"),
     ("ps > file", ">", "> means nothing here", "$x = ps"),

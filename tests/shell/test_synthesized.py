@@ -65,7 +65,7 @@ def test_refusals_are_typed_and_fail(shared: Bench, line: str, kind: str) -> Non
 
 def test_a_mistyped_command_is_refused_and_its_neighbour_named(shared: Bench) -> None:
     report = shared.wrong("ps |> sotr name")
-    assert pointed_at("ps |> sotr name", report) == "name", "what was understood"
+    assert pointed_at("ps |> sotr name", report) == "sotr", "what nothing accounts for"
     assert "  nearest: sort" in report
 
 
