@@ -1,4 +1,4 @@
-"""Sixty requests by somebody who knew the shell's manual and the sources' columns, and neither the synthesizer nor its corpus.
+"""Sixty requests by somebody who had read the manuals (docs/folkshell.md, docs/synthesis.md) and the fixture's rows, and neither code nor corpus.
 
 All were written, with their answers, before the first of them was asked; what came of that first time stands in docs/synthesis.md ("strangers, first
 contact"). The search was repaired with these outcomes in view, so the later figures are no longer a stranger's. No request was changed or left out since.
