@@ -109,7 +109,7 @@ OPERATORS: tuple[Operator, ...] = (
     Operator("words", "the words of a text", Rank.LEAF, "text", "table", (), ("split word",), ("words",)),
     # --- which rows -----------------------------------------------------------------------------------------------------------
     _keep("where-adjective", "the rows that hold a value: running tasks", "VALUE", "VALUE .. +ROW", cost=0.1),
-    _keep("where-named", "the rows whose column holds a value: level error", "VALUE", "ITSELF is|equal? VALUE", "VALUE ITSELF", cost=0.1),
+    _keep("where-named", "the rows whose column holds a value: level error", "VALUE", "by? ITSELF is|equal? VALUE", "VALUE ITSELF", cost=0.1),
     _keep("where", "the rows that hold a value", "VALUE", "VALUE", cost=0.4),
     Operator("where-either", "the rows that hold one of two values", Rank.KEEP, "table, two values", "table",
              ("VALUE or|and VALUE2", "VALUE or|and VALUE2 +ROW"),

@@ -28,7 +28,7 @@ from kernel.telemetry import Column, Kind, Source
 if TYPE_CHECKING:
     from jit_synth.runtime import Program
 
-COMPILER = "folkering-spinal 1"         # with the plan it determines the module's bytes; a change of the lowering changes the number
+COMPILER = "folkering-spinal 2"         # a change of the lowering, or of what words mean, changes the number: what was stored before is made anew
 NS_PER_S = 1_000_000_000
 MOST_LIVE_ROWS = 256                    # the last ones; of each source, to look for cells that are named
 MOST_LEARNED = 256

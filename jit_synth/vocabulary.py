@@ -135,7 +135,7 @@ PHRASES: dict[tuple[str, ...], str] = {
 }
 # Words without a meaning of their own here. Not among them: negations, conjunctions, times, modal verbs; what they say must be accounted for.
 STOP_WORDS = frozenset(
-    "the a an of in on for from to with as at me us i my our this that these those them their its is are was were be been has have having do does did"
+    "the a an of in on for from to with as at me us i my our this that these those them their its is are was were be been has have had having do does did"
     " there please now currently current live which what who whose all any only using taking".split()) | {"right now"}
 
 IRREGULAR = {"processes": "process", "indices": "index", "statuses": "status", "busses": "bus", "buses": "bus", "entries": "entry", "classes": "class",
