@@ -13,6 +13,7 @@ rates as such (both ends agree).
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from devices.core.clock import SECOND, Deadline, VirtualClock
@@ -111,6 +112,9 @@ class Uart16550(Chip[State]):
         log: told of a guest's mistakes.
         peer: the other end of the cable.
         paced: transmission takes its time; otherwise each character is out as soon as it is written.
+
+    Attributes:
+        heard: told of all characters that arrive from outside, before they do.
     """
 
     NAME = "uart16550"
@@ -146,6 +150,7 @@ class Uart16550(Chip[State]):
         self._paced = paced
         self._timeout: Deadline | None = None
         self._shift: Deadline | None = None
+        self.heard: Callable[[bytes], None] | None = None
 
     # --- the other end of the cable --------------------------------------------------------------------------------------------------
     def space(self) -> int:
@@ -157,6 +162,8 @@ class Uart16550(Chip[State]):
 
     def receive(self, data: bytes) -> None:
         """Characters arrive. What `space` does not cover is lost, as on a wire; in loopback the receiver hears nothing from outside."""
+        if self.heard is not None:
+            self.heard(data)
         if not self.state.mcr & LOOP:
             for byte in data:
                 self._arrive(byte & self._character_mask())

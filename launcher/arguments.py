@@ -69,6 +69,7 @@ examples:
   python folkering.py run --firmware bios.bin --debugcon /dev/stderr --serial none
   python folkering.py run --kernel vmlinuz --initrd initrd --append console=ttyS0 --exit-on 'login:' --save booted
   python folkering.py run --load booted
+  python folkering.py run --firmware bios.bin --record typed          (then with --replay typed: the same run again)
 
 exit codes: 0 the guest powered off, or --exit-on matched its serial output; 2*v+1 it wrote v to port 0xF4; 3 triple fault or reset with
   --no-reboot; 1 it cannot go on (--strict, or every vCPU is halted for good); 2 wrong usage; 4 set-up failed; 124 --timeout; 130 you left"""
@@ -196,6 +197,8 @@ def run_parser() -> Parser:
     parser.add_argument("--wait-gdb", action="store_true", help="stand before the first instruction until GDB has attached and goes on")
     parser.add_argument("--trace", metavar="FILE", type=_output, help="write every access to a chip's register, every interrupt and DMA transfer to FILE, a "
                         "line each, with virtual time")
+    parser.add_argument("--record", metavar="FILE", type=_output, help="write what is typed, and at which instruction, to FILE; on the instruction clock")
+    parser.add_argument("--replay", metavar="FILE", type=_file, help="with otherwise the same command line as for --record: the same run again, bit for bit")
     parser.add_argument("--strict", action="store_true", help="stop at the first access to something that is not modelled, naming it")
     parser.add_argument("--no-reboot", action="store_true", help="stop with exit code 3 where the guest resets or triple-faults, instead of starting again")
     return parser
@@ -214,6 +217,7 @@ def debug_parser() -> Parser:
     parser.set_defaults(cpus=None, memory=None, clock=None)
     parser.add_argument("--symbols", metavar="FILE", type=_file, help="an ELF file whose symbols name addresses")
     parser.add_argument("--serial", metavar="stdio|none|FILE", default="stdio", type=_output, help="where the guest's output goes (default stdio)")
+    parser.add_argument("--replay", metavar="FILE", type=_file, help="debug what `run --record FILE` recorded; give what that was given to start")
     parser.add_argument("-c", dest="commands", metavar="COMMAND", action="append", default=[], help="carry out COMMAND and leave; may be given several times")
     return parser
 
@@ -255,7 +259,12 @@ def _check_start(options: argparse.Namespace, parser: Parser, clock: str) -> Non
 def check_run(options: argparse.Namespace) -> None:
     """What one option of `run` means for another. Exits with code 2 and one line."""
     parser = run_parser()
-    _check_start(options, parser, "host")
+    repeats = options.record is not None or options.replay is not None
+    if repeats and options.clock == "host":
+        parser.error("--record and --replay go with --clock instructions; on the host's clock no run repeats")
+    _check_start(options, parser, "instructions" if repeats else "host")
+    if options.record is not None and (options.replay is not None or options.gdb is not None):
+        parser.error(f"--record does not go with {'--replay' if options.replay is not None else '--gdb; what a debugger does is not recorded'}")
     if options.wait_gdb and options.gdb is None:
         parser.error("--wait-gdb goes with --gdb PORT")
 

@@ -62,6 +62,7 @@ class Board:
     Attributes:
         serial_out, debug_out: get what the guest writes to COM1 and to the debug consoles.
         on_power_off, on_reset, on_debug_exit: what the guest asks of the power supply.
+        on_input: told of what comes from outside, (inlet, bytes); `inlets` is where the same can be handed in again.
         chips: every chip, to reset, save and describe.
         dma: what a device without an IOMMU in front of it reaches memory by.
     """
@@ -74,6 +75,7 @@ class Board:
         self.on_power_off: Callable[[], None] = lambda: None
         self.on_reset: Callable[[ResetKind], None] = lambda kind: None
         self.on_debug_exit: Callable[[int], None] = lambda value: None
+        self.on_input: Callable[[str, bytes], None] = lambda inlet, data: None
         self.cpus = len(processors.vcpus)
 
         # interrupt controllers
@@ -106,6 +108,8 @@ class Board:
         self.port61 = Port61(clock, self.pit, log, self._system_error)
         self.i8042 = I8042(clock, self.isa[at.KEYBOARD_IRQ], self.isa[at.MOUSE_IRQ], log, self._ask_reset)
         self.serial = Uart16550(clock, self.isa[at.SERIAL_IRQ], log, Cable(lambda data: self.serial_out(data)), name="com1")
+        self.serial.heard = lambda data: self.on_input(self.serial.name, data)
+        self.inlets = {self.serial.name: self.serial.receive}
         self.pm = AcpiPm(clock, self.isa[at.SCI], log, lambda: self.on_power_off())
         clock_irq.usual.connect(self.pm.rtc_alarm)
         self.reset_control = ResetControl(log, self._ask_reset)

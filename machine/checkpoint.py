@@ -8,6 +8,7 @@ Deadlines are not kept: each chip sets its own anew when its state comes back.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from devices.core.registers import Chip
     from machine.machine import Machine
     from machine.memory import RamImage
+    from machine.schedule import Saved
 
 BOARD, BOARD_VERSION = "folkering-q35", 1     # the version grows whenever a chip's state changes its shape
 SIGNED_64 = 1 << 63
@@ -40,7 +42,7 @@ class Checkpoint:
         tsc: what the guest's time-stamp counter showed.
         vcpus: in order.
         chips: state by chip.
-        turns: whose turn it is: (last turn, order, state of the schedule's random numbers or None).
+        turns: whose turn it is, as `Schedule.save` says.
         counters: of `Machine.stats`, and stores to ROM.
         ram: all of it.
     """
@@ -50,7 +52,7 @@ class Checkpoint:
     tsc: int
     vcpus: tuple[VcpuState, ...]
     chips: dict[str, dict[str, Any]]
-    turns: tuple[int, tuple[int, ...], Any]
+    turns: Saved
     counters: dict[str, int]
     ram: RamImage
 
@@ -76,6 +78,19 @@ def take(machine: Machine) -> Checkpoint:
                       machine.turns(), counters, machine.memory.freeze())
 
 
+def digest(machine: Machine) -> str:
+    """SHA-256 of all that a guest could tell by: RAM, the processors' registers, chips, clock. Between slices."""
+    engine = machine.engine
+    for lapic in machine.board.lapics:
+        lapic.settle()
+    whole = hashlib.sha256(repr((machine.time.save(), [(chip.name, chip.save()) for chip in machine.board.chips])).encode())
+    for vcpu in engine.vcpus:
+        whole.update(vcpu.fingerprint())
+    for offset, piece in machine.memory.pieces():
+        whole.update(offset.to_bytes(8, "little") + piece)
+    return whole.hexdigest()
+
+
 def put_back(machine: Machine, checkpoint: Checkpoint) -> None:
     """Make the machine what it was.
 
@@ -96,9 +111,9 @@ def put_back(machine: Machine, checkpoint: Checkpoint) -> None:
             vcpu.restore(state, offset)
         for chip in _in_restore_order(machine):
             chip.restore(checkpoint.chips[chip.name])
-    except (StateError, ValueError, KeyError) as error:
+        machine.take_turns(checkpoint.turns)
+    except (StateError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"the checkpoint is damaged: {error}") from None
-    machine.take_turns(checkpoint.turns)
     for name in COUNTERS:
         setattr(machine.stats, name, checkpoint.counters.get(name, 0))
     machine.memory.rom_writes = checkpoint.counters.get("rom_writes", 0)

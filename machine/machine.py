@@ -7,24 +7,24 @@ the machine (a kernel in Python, a test) is served. Virtual time comes from the 
 from __future__ import annotations
 
 import os
-import random
 import select
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from devices.core.bus import Bus
 from devices.core.clock import HostTime, InstructionTime, VirtualClock, host_time, wall_time
 from devices.core.log import AccessLog
 from devices.core.reset import ResetKind
 from machine.board import Board
-from machine.engine.engine import ENDLESS, Engine, Reason
 from machine.engine import tsc
+from machine.engine.engine import Engine, Reason, RunExit
 from machine.errors import MachineError
 from machine.hardware import HardwarePort
 from machine.memory import MIB, GuestMemory
 from machine.outcome import ExitReason, Outcome
+from machine.schedule import Saved, Schedule, Turn
 from machine.stats import Stats
 
 if TYPE_CHECKING:
@@ -32,17 +32,14 @@ if TYPE_CHECKING:
     from machine.checkpoint import Checkpoint
     from machine.screen import Screen
 
-SHARED_SLICE = 1_000_000            # ns: a turn while other processors want one too
-VARIED = 16                         # with a schedule seed, a turn may be so many times shorter
-LONE_SLICE = 5_000_000              # ns: a turn while no other does; host input waits so long at most
 POLL_INTERVAL = 2_000_000           # ns of host time between two looks at host input while a guest is busy
 LONGEST_SLEEP = 3600.0              # s
-PATIENCE = 64                       # PAUSEs in one turn, after which a processor that waits for another lets it have its own
 PORTS = 0x10000
 MAX_CPUS = 64
 VIRTUAL_TSC_HZ = 1_000_000_000      # the time-stamp counter of an instruction clock counts its nanoseconds
 VIRTUAL_WALL_START = 1_767_225_600_000_000_000    # 2026-01-01: what the calendar shows at power-on where runs must repeat
 HOST, INSTRUCTIONS = "host", "instructions"
+CUT = ""                            # in the place of an inlet's name: a turn was cut short from outside
 
 
 class HostInput(Protocol):
@@ -53,6 +50,16 @@ class HostInput(Protocol):
 
     def pump(self) -> bool:
         """Move what is there towards the chip. True if some is left that the chip has no room for."""
+
+
+class Script(Protocol):
+    """Host input that was recorded, in its own time. Raises ReplayError where the machine does not come to where it was recorded."""
+
+    def serve(self) -> None:
+        """Between slices: hand over what came at this moment."""
+
+    def bound(self) -> int | None:
+        """The count of instructions at which a slice must end because something comes next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +91,8 @@ class Machine:
         inputs: host input to serve between slices.
         flush: called between slices, so that output leaves in pieces and not in bytes.
         log: what the guest did that no chip makes sense of.
+        listeners: told of what comes from outside: (inlet of the board, bytes), and with the instruction clock (`CUT`, nothing) of turns that were cut short.
+        script: what comes from outside by itself, when that is played back.
 
     Raises:
         MachineError: it cannot be built so.
@@ -117,19 +126,21 @@ class Machine:
         self.clock.on_earlier = self._deadline_set
         self.stats = Stats(configuration.cpus)
         self.inputs: list[HostInput] = []
+        self.listeners: list[Callable[[str, bytes], None]] = []
+        self.script: Script | None = None
+        self.board.on_input = self._came
         self.flush: list[Callable[[], None]] = []
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
         os.set_blocking(self._wake_write, False)
         self.hardware = HardwarePort(self.ports, self.mmio, self.memory, self.wake)
-        self._random = None if configuration.schedule_seed is None else random.Random(configuration.schedule_seed)
-        self._order = list(range(configuration.cpus))
-        self._turn = 0
+        self._schedule = Schedule(self.engine.vcpus, configuration.schedule_seed)
         self._slice_end = 0
         self._limit: int | None = None
         self._polled = 0
         self._asleep = False
         self._woken = False
+        self._cut = False
         self._ended: Outcome | None = None
         self._pending_reset: ResetKind | None = None
         self._start()
@@ -154,6 +165,8 @@ class Machine:
                 self.clock.run_due()
                 if service is not None:
                     service()
+                if self.script is not None:
+                    self.script.serve()
                 self._serve_inputs()
                 if self._pending_reset is not None:
                     self._reset()
@@ -165,11 +178,11 @@ class Machine:
                     return Outcome(ExitReason.CONDITION)
                 if deadline is not None and host_time() >= deadline:
                     return Outcome(ExitReason.TIMEOUT, detail=f"{timeout:g} s")
-                cpu = self._next()
-                if cpu is None:
+                turn = self._schedule.next(self.engine.take_kick(), self.clock.now())
+                if turn is None:
                     self._idle(deadline, has_service=service is not None)
                 else:
-                    self._slice(cpu)
+                    self._slice(turn)
                 for flush in self.flush:
                     flush()
         finally:
@@ -202,8 +215,8 @@ class Machine:
         self.wake()
 
     def wake(self) -> None:
-        """End an idle wait or the slice under way; from any thread."""
-        self._woken = True
+        """End an idle wait or the slice under way, whose turn goes on at the next; from any thread."""
+        self._woken = self._cut = True
         if self._asleep:
             try:
                 os.write(self._wake_write, b"w")
@@ -255,16 +268,13 @@ class Machine:
         checkpoint, boot, configuration = read(path)
         return cls.from_checkpoint(checkpoint, boot, Configuration(**{**configuration, "strict": strict, "reboot": reboot}))
 
-    def turns(self) -> tuple[int, tuple[int, ...], Any]:
+    def turns(self) -> Saved:
         """Whose turn it is, for a checkpoint."""
-        return self._turn, tuple(self._order), None if self._random is None else self._random.getstate()
+        return self._schedule.save()
 
-    def take_turns(self, turns: tuple[int, tuple[int, ...], Any]) -> None:
+    def take_turns(self, turns: Saved) -> None:
         """The other way round."""
-        self._turn, order, state = turns
-        self._order = list(order)
-        if self._random is not None and state is not None:
-            self._random.setstate(state)
+        self._schedule.restore(turns)
 
     def close(self) -> None:
         """Free the engine and the wake-up pipe."""
@@ -273,48 +283,44 @@ class Machine:
             os.close(end)
 
     # --- turns -----------------------------------------------------------------------------------------------------------------------
-    def _next(self) -> int | None:
-        """Whose turn it is: a vCPU that another one has just interrupted, or the next in order that has something to run."""
-        vcpus = self.engine.vcpus
-        kicked = self.engine.take_kick()
-        if kicked is not None and vcpus[kicked].runnable:
-            return kicked
-        count = len(vcpus)
-        for step in range(1, count + 1):
-            position = (self._turn + step) % count
-            cpu = self._order[position]
-            if vcpus[cpu].runnable:
-                if self._random is not None and position <= self._turn:          # a round is over
-                    self._random.shuffle(self._order)
-                    position = self._order.index(cpu)
-                self._turn = position
-                return cpu
-        return None
-
-    def _slice(self, cpu: int) -> None:
-        engine, now = self.engine, self.clock.now()
-        others = any(vcpu.runnable for vcpu in engine.vcpus if vcpu.index != cpu)
-        length = SHARED_SLICE if others else LONE_SLICE
-        end = now + (length if self._random is None else self._random.randrange(length // VARIED, length))
-        patience = PATIENCE if others else ENDLESS
-        due = self.clock.next_deadline()
+    def _slice(self, turn: Turn) -> None:
+        engine, now, cpu = self.engine, self.clock.now(), turn.cpu
+        end, due = turn.end, self.clock.next_deadline()
         if due is not None and due < end:
             end = max(due, now + 1)
         self._slice_end = end
+        self._cut = False
         source = self.time
         if isinstance(source, InstructionTime):
-            budget = source.instructions_until(end)
-            result = engine.run(cpu, budget if self._limit is None else min(budget, self._limit - self.stats.retired), patience)
+            budget = allowed = source.instructions_until(end)
+            bounds = (self._limit, None if self.script is None else self.script.bound())
+            for bound in bounds:
+                if bound is not None:
+                    allowed = min(allowed, bound - self.stats.retired)
+            result = engine.run(cpu, allowed, turn.patience)
             source.retire(result.retired)
             self.stats.retired += result.retired
+            if result.retired < budget and self._was_cut(result, allowed) and self._slice_end == end:
+                self._schedule.go_on(Turn(cpu, end, engine.patience))
+                self._came(CUT, b"")
         else:
-            result = engine.run(cpu, end - now, patience)
+            result = engine.run(cpu, end - now, turn.patience)
         self.stats.slices += 1
         self.board.lapics[cpu].poll()
         if result.reason is Reason.SHUTDOWN:
             self._shut_down(cpu)
         elif result.reason is Reason.BREAK:
             self._ended = self._ended or Outcome(ExitReason.BREAK, cpu)
+
+    def _was_cut(self, result: RunExit, allowed: int) -> bool:
+        """Whether a slice ended early for a reason that is not the machine's own."""
+        outside = result.reason is Reason.BREAK or (result.reason is Reason.STOP and self._cut) or (
+            result.reason is Reason.BUDGET and result.retired == allowed and self.engine.patience > 0)
+        return outside and not self.engine.kicked and self._pending_reset is None
+
+    def _came(self, inlet: str, data: bytes) -> None:
+        for listener in self.listeners:
+            listener(inlet, data)
 
     def _shut_down(self, cpu: int) -> None:
         """SDM vol. 3A 6.15: shutdown is a special cycle, to which the board answers with a reset."""
@@ -339,7 +345,7 @@ class Machine:
             self.time.skip_to(due)
             return
         readers = [one for one in (source.fileno() for source in self.inputs) if one is not None]
-        if due is None and not readers and not has_service:
+        if due is None and not has_service and (self.script is not None or not readers):
             self._ended = Outcome(ExitReason.DEAD, detail="every processor is halted and nothing can wake one")
             return
         before = self.clock.now()
@@ -381,6 +387,7 @@ class Machine:
         kind, self._pending_reset = self._pending_reset, None
         assert kind is not None
         self.stats.resets += 1
+        self._schedule.start_over()
         if not self.configuration.reboot and self._ended is None:
             self._ended = Outcome(ExitReason.RESET, detail=kind.value)
             return

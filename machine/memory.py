@@ -161,13 +161,18 @@ class GuestMemory:
     def freeze(self) -> RamImage:
         """The RAM as it is now. The guest goes on with a private view of it, so that `adopt` can come back at no cost. Time grows with the RAM in use."""
         image = RamImage(self.size)
+        for offset, piece in self.pieces():
+            image.write(offset, piece)
+        self.adopt(image)
+        return image
+
+    def pieces(self) -> Iterator[tuple[int, memoryview]]:
+        """(offset in RAM, bytes) of every piece of the RAM that is not all zeros."""
         whole, zeros = memoryview(self._ram), bytes(COPY_CHUNK)
         for offset in range(0, self.size, COPY_CHUNK):
             piece = whole[offset:offset + COPY_CHUNK]
             if piece != zeros[:len(piece)]:
-                image.write(offset, piece)
-        self.adopt(image)
-        return image
+                yield offset, piece
 
     def adopt(self, image: RamImage) -> None:
         """Make the RAM what `image` holds, at the same host addresses: one system call, whatever its size. Translated code is not looked at."""

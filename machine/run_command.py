@@ -19,6 +19,8 @@ from machine.errors import EngineError, MachineError
 from machine.machine import HOST, Configuration, Machine
 from machine.memory import MIB
 from machine.outcome import ExitReason, Outcome
+from machine.replay import ReplayError, read
+from machine.replay import Recorder as InputRecorder
 from machine.stats import report
 from machine.trace import Trace
 
@@ -58,6 +60,8 @@ class RunOptions:
     gdb: tuple[str, int] | None = None
     wait_gdb: bool = False
     trace: str | None = None
+    record: str | None = None
+    replay: str | None = None
 
 
 class OutputWatch:
@@ -85,7 +89,10 @@ def run(options: RunOptions) -> int:
     machine = machine_of(options)
     outputs: list[Terminal | Recorder] = []
     debugger: GdbServer | None = None
+    recorder: InputRecorder | None = None
     try:
+        recording = read(options.replay) if options.replay is not None else None
+        player = recording.player(machine) if recording is not None else None
         serial = _serial(options, machine)
         outputs.append(serial)
         machine.board.serial_out = serial.write if watch is None else _watched(serial.write, watch, machine)
@@ -99,17 +106,28 @@ def run(options: RunOptions) -> int:
             outputs.append(trace)
             machine.flush.append(trace.flush)
             Trace(machine, trace.write)
+        if options.record is not None:
+            lines = recorder_of(options.record, "recording")
+            outputs.append(lines)
+            machine.flush.append(lines.flush)
+            recorder = InputRecorder(machine, lines.write)
         debugger = _debugger(options, machine)
         failure, outcome = None, Outcome(ExitReason.STOPPED)
         try:
             if isinstance(serial, Terminal):
                 serial.make_raw()
-            until = (lambda: watch.found) if watch is not None else None
+            def until() -> bool:
+                return (watch is not None and watch.found) or (player is not None and player.arrived)
+
             runner = machine if debugger is None else debugger
             outcome = runner.run(until=until, timeout=options.timeout)
+            if recorder is not None:
+                recorder.finish()
+            if recording is not None and player is not None and (player.arrived or outcome.reason not in SAVED_AFTER):
+                failure = recording.difference(machine, player.arrived)
         except KeyboardInterrupt:
             pass
-        except (UnmodelledAccess, EngineError, OutputLost) as trouble:      # --strict, the engine met what it cannot do, or a full disk
+        except (UnmodelledAccess, EngineError, OutputLost, ReplayError) as trouble:      # --strict, the engine met what it cannot do, a full disk
             failure = str(trouble)
         finally:
             if isinstance(serial, Terminal):
@@ -128,6 +146,17 @@ def run(options: RunOptions) -> int:
         machine.close()
         for output in outputs:
             output.close()
+
+
+class Deaf:
+    """A serial line at which nobody hears what is typed, because a recording is played."""
+
+    def space(self) -> int:
+        """Any amount."""
+        return 1 << 30
+
+    def receive(self, data: bytes) -> None:
+        """It is lost."""
 
 
 def _watched(write: Callable[[bytes], None], watch: OutputWatch, machine: Machine) -> Callable[[bytes], None]:
@@ -200,7 +229,7 @@ def _watch(pattern: str | None) -> OutputWatch | None:
 
 def _serial(options: RunOptions, machine: Machine) -> Terminal | Recorder:
     if options.serial == STDIO:
-        terminal = Terminal(machine.board.serial, machine.stop)
+        terminal = Terminal(machine.board.serial if options.replay is None else Deaf(), machine.stop)
         machine.inputs.append(terminal)
         return terminal
     return recorder_of(None if options.serial == NONE else options.serial, "serial output")

@@ -11,6 +11,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import random
 import struct
 import tempfile
 import zlib
@@ -18,18 +19,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from machine.boot import Boot, Firmware, Linux
-from machine.checkpoint import Checkpoint, CheckpointError
+from machine.boot import Boot, Firmware, Linux, Multiboot
+from machine.checkpoint import BOARD, BOARD_VERSION, Checkpoint, CheckpointError, describe
 from machine.engine.vcpu import VcpuState
-from machine.memory import KIB, RamImage
+from machine.memory import KIB, MAX_RAM, RamImage
+from machine.schedule import Saved
 
 MAGIC = b"FOLKSNAP"
-VERSION = 1
+VERSION = 2
 HEAD, PIECE = struct.Struct("<8sIQ"), struct.Struct("<QII")
 PIECE_LENGTH = 64 * KIB
 LEVEL = 1                            # of compression: RAM is written once and read often, and time is what matters
 LARGEST_HEADER = 1 << 31
-BOOTS: dict[str, type[Linux] | type[Firmware]] = {"linux": Linux, "firmware": Firmware}
+BOOTS: dict[str, type[Linux] | type[Multiboot] | type[Firmware]] = {"linux": Linux, "multiboot": Multiboot, "firmware": Firmware}
 
 
 class SnapshotError(CheckpointError):
@@ -81,7 +83,7 @@ def read(path: str | Path) -> tuple[Checkpoint, Boot, dict[str, Any]]:
             return _read(file, str(path))
     except OSError as error:
         raise SnapshotError(f"snapshot {path}: {error.strerror or error}") from None
-    except (KeyError, TypeError, ValueError, AttributeError, zlib.error) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError, zlib.error) as error:
         raise SnapshotError(f"snapshot {path}: it is damaged ({type(error).__name__}: {error})") from None
 
 
@@ -101,17 +103,80 @@ def _read(file: IO[bytes], name: str) -> tuple[Checkpoint, Boot, dict[str, Any]]
         raise SnapshotError(f"snapshot {name}: it is damaged or truncated: its digest does not match")
     header = _decode(json.loads(zlib.decompress(packed)))
     values = header["checkpoint"]
-    ram = RamImage(int(values["board"][3]))
-    for offset, squeezed in pieces:
-        ram.write(offset, zlib.decompress(squeezed))
-    boot = BOOTS[header["boot"]["kind"]](**header["boot"]["values"])
-    turn, order, state = values["turns"]
-    checkpoint = Checkpoint(tuple(values["board"]), values["time"], values["tsc"], tuple(VcpuState(**vcpu) for vcpu in values["vcpus"]), values["chips"],
-                            (turn, tuple(order), _as_tuples(state)), values["counters"], ram)
-    return checkpoint, boot, header["configuration"]
+    board = _board(values["board"])
+    if board[:2] != (BOARD, BOARD_VERSION):
+        raise SnapshotError(f"snapshot {name}: it is of {describe(board)}; this program has {BOARD} {BOARD_VERSION}")
+    size = board[3]
+    if not 0 < size <= MAX_RAM:
+        raise ValueError(f"{size} bytes of memory")
+    ram = RamImage(size)
+    for offset, length, squeezed in pieces:
+        data = zlib.decompressobj().decompress(squeezed, PIECE_LENGTH + 1)
+        if len(data) != length or offset + length > size:
+            raise ValueError(f"a piece of RAM at {offset:#x}")
+        ram.write(offset, data)
+    checkpoint = Checkpoint(board, _whole(values["time"]), _whole(values["tsc"]), tuple(_vcpu(vcpu) for vcpu in values["vcpus"]), values["chips"],
+                            _turns(values["turns"], board[2]), {key: _whole(value) for key, value in values["counters"].items()}, ram)
+    return checkpoint, _boot(header["boot"]), _configuration(header["configuration"], board)
 
 
-def _pieces(file: IO[bytes], digest: Any, name: str) -> Iterator[tuple[int, bytes]]:
+# --- shapes: a file may be made by anybody ----------------------------------------------------------------------------------------------
+def _whole(value: object) -> int:
+    if type(value) is not int:
+        raise ValueError(f"{value!r:.40} is no whole number")
+    return value
+
+
+def _board(value: Any) -> tuple[str, int, int, int, str]:
+    name, version, cpus, memory, clock = value
+    return str(name), _whole(version), _whole(cpus), _whole(memory), str(clock)
+
+
+def _vcpu(values: dict[str, Any]) -> VcpuState:
+    state = VcpuState(**values)
+    for vector in (state.offered, state.taken):
+        if vector is not None and not 0 <= _whole(vector) <= 255:
+            raise ValueError(f"vector {vector}")
+    if not isinstance(state.context, bytes) or type(state.nmi_pending) is not bool or _whole(state.delivered) < 0:
+        raise ValueError("this is no processor's state")
+    return state
+
+
+def _turns(value: Any, cpus: int) -> Saved:
+    position, order, state, rest = value
+    if sorted(_whole(cpu) for cpu in order) != list(range(cpus)) or not 0 <= _whole(position) < cpus:
+        raise ValueError("this is no order of turns")
+    if rest is not None:
+        cpu, end, patience = (_whole(number) for number in rest)
+        if not 0 <= cpu < cpus:
+            raise ValueError(f"a turn of processor {cpu}")
+        rest = cpu, end, patience
+    if state is not None:
+        random.Random().setstate(_as_tuples(state))       # raises ValueError or TypeError
+    return position, tuple(order), _as_tuples(state), rest
+
+
+def _boot(value: dict[str, Any]) -> Boot:
+    boot = BOOTS[value["kind"]](**{key: _as_tuples(item) for key, item in value["values"].items()})
+    match boot:
+        case Linux(bytes(), bytes(), str()):
+            return boot
+        case Multiboot(bytes(), tuple() as modules, str()) if all(tuple(map(type, module)) == (bytes, str) for module in modules):
+            return boot
+        case Firmware(bytes(), dict() as files) if all(isinstance(name, str) and isinstance(data, bytes) for name, data in files.items()):
+            return boot
+        case _:
+            raise ValueError("this cannot be booted")
+
+
+def _configuration(values: Any, board: tuple[str, int, int, int, str]) -> dict[str, Any]:
+    seed = values["schedule_seed"]
+    if (values["cpus"], values["memory"], values["clock"]) != board[2:]:
+        raise ValueError("configuration and board differ")
+    return {"memory": board[3], "cpus": board[2], "clock": board[4], "schedule_seed": None if seed is None else _whole(seed)}
+
+
+def _pieces(file: IO[bytes], digest: Any, name: str) -> Iterator[tuple[int, int, bytes]]:
     while True:
         head = _exactly(file, PIECE.size, name)
         digest.update(head)
@@ -120,7 +185,7 @@ def _pieces(file: IO[bytes], digest: Any, name: str) -> Iterator[tuple[int, byte
             return
         data = _exactly(file, squeezed, name)
         digest.update(data)
-        yield offset, data
+        yield offset, length, data
 
 
 def _exactly(file: IO[bytes], length: int, name: str) -> bytes:

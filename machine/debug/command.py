@@ -16,6 +16,7 @@ from devices.backends.terminal import Recorder, Terminal
 from machine.debug.monitor import Monitor
 from machine.debug.symbols import NO_SYMBOLS, Symbols
 from machine.errors import EngineError, MachineError
+from machine.replay import read
 from machine.run_command import NONE, STDIO, RunOptions, machine_of, recorder_of
 
 PROMPT = "(folkering) "
@@ -43,6 +44,8 @@ def debug(options: DebugOptions) -> int:
     try:
         machine.board.serial_out = serial.write
         machine.flush.append(serial.flush)
+        if options.run.replay is not None:
+            read(options.run.replay).player(machine)
         monitor = Monitor(machine, _say, symbols)
         with _ctrl_c(monitor):
             if options.commands:

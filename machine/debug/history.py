@@ -1,8 +1,9 @@
 """Going backwards, on the instruction clock: checkpoints, and what has been done since the last of them, done again up to an earlier instruction.
 
 A run repeats exactly, so the machine at instruction n is reached by going back to a checkpoint before it and running on, with the same stops and single steps
-in between: a stop ends a processor's turn, so it belongs to what is repeated, and breakpoints, which may be others by now, stop nothing meanwhile but are only
-watched. The guest's output is not shown again. Host input is not repeated: what was typed since the checkpoint is not seen a second time.
+in between: where a slice ends decides where an interrupt is taken, so a stop belongs to what is repeated, and breakpoints, which may be others by now, stop
+nothing meanwhile but are only watched. What was typed comes again when it came (`machine/replay.py`), or what a recording says if one is played. The guest's
+output is not shown again.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from machine.outcome import ExitReason
+from machine.replay import Event, Journal, Player
 
 if TYPE_CHECKING:
     from machine.checkpoint import Checkpoint
@@ -25,11 +27,13 @@ class Chapter:
     """A checkpoint, the count of instructions at it, and where the machine stood since.
 
     A stop is (count, whose turn it was, processor that took a single step then or None): a turn that a breakpoint ended before its first instruction shows in
-    no count.
+    no count. `noted` is how many events the journal held, `played` how many of a recording had come.
     """
 
     checkpoint: Checkpoint
     begin: int
+    noted: int
+    played: int
     stops: list[tuple[int, Any, int | None]] = field(default_factory=list)
 
 
@@ -38,7 +42,8 @@ class History:
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
-        self._chapters: list[Chapter] = [Chapter(machine.checkpoint(), self.now)]
+        self._journal = Journal(machine)
+        self._chapters = [self._chapter()]
 
     @property
     def now(self) -> int:
@@ -52,7 +57,7 @@ class History:
     def note_run(self) -> None:
         """The machine is about to run."""
         if self.now - self._chapters[-1].begin >= INTERVAL:
-            self._chapters.append(Chapter(self._machine.checkpoint(), self.now))
+            self._chapters.append(self._chapter())
             del self._chapters[:-KEPT]
         self._chapters[-1].stops.append((self.now, self._machine.turns(), None))
 
@@ -74,16 +79,20 @@ class History:
         return False
 
     def go_to(self, count: int) -> bool:
-        """To the moment when so many instructions had retired; what came later is forgotten. False if that is too long ago."""
-        chapter = next((one for one in reversed(self._chapters) if one.begin <= count), None)
-        if chapter is None:
-            chapter, count = self._chapters[0], self._chapters[0].begin
-            self._play(chapter, count)
-            return False
+        """To the moment when so many instructions had retired; what came then or later is forgotten. False if that is too long ago."""
+        oldest = self._chapters[0]
+        known = oldest.begin <= count
+        chapter = next((one for one in reversed(self._chapters) if one.begin <= count), oldest)
+        count = max(count, oldest.begin)
         self._play(chapter, count)
         chapter.stops = [stop for stop in chapter.stops if stop[0] < count]
         del self._chapters[self._chapters.index(chapter) + 1:]
-        return True
+        self._journal.events[chapter.noted:] = self._typed(chapter, count)
+        return known
+
+    def _chapter(self) -> Chapter:
+        script = self._machine.script
+        return Chapter(self._machine.checkpoint(), self.now, len(self._journal.events), script.position if isinstance(script, Player) else 0)
 
     def _last_break(self, chapter: Chapter, end: int) -> int | None:
         """The count at the last stop in a chapter before `end`: before a breakpoint's instruction, behind a watchpoint's."""
@@ -95,21 +104,31 @@ class History:
 
     def _play(self, chapter: Chapter, count: int) -> None:
         machine = self._machine
+        inputs, machine.inputs, script = machine.inputs, [], machine.script
         shown, machine.board.serial_out = machine.board.serial_out, lambda data: None
         debug, machine.board.debug_out = machine.board.debug_out, lambda data: None
         try:
             with machine.engine.breakpoints.watched_only():
                 machine.restore(chapter.checkpoint)
+                self._journal.paused = True
+                player = script if isinstance(script, Player) else Player(machine, self._typed(chapter, count))
+                player.seek(chapter.played)
                 for at, turns, cpu in chapter.stops:
                     if at >= count:
                         break
                     self._run(at)
                     machine.take_turns(turns)
                     if cpu is not None:
+                        player.serve()
                         machine.step(cpu)
                 self._run(count)
         finally:
+            machine.script, self._journal.paused, machine.inputs = script, False, inputs
             machine.board.serial_out, machine.board.debug_out = shown, debug
+
+    def _typed(self, chapter: Chapter, count: int) -> list[Event]:
+        """What came from outside between a checkpoint and a moment."""
+        return [event for event in self._journal.events[chapter.noted:] if event.retired < count]
 
     def _run(self, count: int) -> None:
         machine = self._machine

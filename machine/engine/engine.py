@@ -241,6 +241,16 @@ class Engine:
         """Instructions begun in the slice under way; 0 between slices and when they are not counted."""
         return self._budget - self._left.value
 
+    @property
+    def kicked(self) -> bool:
+        """Whether another vCPU should run next."""
+        return self._kicked is not None
+
+    @property
+    def patience(self) -> int:
+        """PAUSEs that were left when the last slice ended; not above 0 if that is what ended it."""
+        return self._patience.value
+
     def take_kick(self) -> int | None:
         """The vCPU that another one has just woken or interrupted: it should run next."""
         kicked, self._kicked = self._kicked, None

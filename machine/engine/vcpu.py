@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 CR0_AT_RESET = 0x60000010                     # CD, NW, ET
 SEGMENT_REAL_CODE, SEGMENT_LDT, SEGMENT_BUSY_TSS = 0x9B00, 0x8200, 0x8B00
+PLAIN_REGISTERS = ((abi.ENV_REGS, abi.ENV_EFLAGS), (abi.ENV_SEGS, abi.ENV_CR + 40), (abi.ENV_EFER, abi.ENV_EFER + 8),
+                   (abi.ENV_STAR, abi.ENV_KERNEL_GS_BASE + 8))
+KEPT_IN_PIECES = ((abi.UC_X86_REG_EFLAGS, 8), (abi.UC_X86_REG_FPCW, 2), (abi.UC_X86_REG_FPSW, 2), (abi.UC_X86_REG_FPTAG, 2), (abi.UC_X86_REG_MXCSR, 4),
+                  *((abi.UC_X86_REG_ST0 + number, 10) for number in range(8)), *((abi.UC_X86_REG_XMM0 + number, 16) for number in range(16)))
 
 
 class Activity(enum.Enum):
@@ -125,6 +129,15 @@ class Vcpu:
         ctypes.memset(ctypes.addressof(self.context) + abi.ENV_BREAKPOINTS, 0, abi.ENV_BREAKPOINTS_SIZE)
         struct.pack_into("<q", self.context, abi.ENV_TSC_OFFSET, tsc_offset)
         self._offered, self._taken, self.nmi_pending, self.delivered = state.offered, state.taken, state.nmi_pending, state.delivered
+
+    def fingerprint(self) -> bytes:
+        """The registers that a guest can read, and what the processor is about to do.
+
+        Flags, x87 and SSE come by Unicorn's own interface: around them lie lazy values and leftovers of the host's, such as addresses.
+        """
+        pieces = [self._engine.registers(self, start, end - start) for start, end in PLAIN_REGISTERS]
+        pieces += [self.public_register(number, size).to_bytes(size, "little") for number, size in KEPT_IN_PIECES]
+        return b"".join(pieces) + repr((self.activity.value, self._offered, self._taken, self.nmi_pending)).encode()
 
     # --- what the engine asks ------------------------------------------------------------------------------------------------------
     @property

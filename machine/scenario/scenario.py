@@ -199,7 +199,7 @@ class Scenario:
     def _stop(self) -> None:
         """End the slice under way, and so the run, whose condition is true now."""
         if self.machine.engine.running:
-            self.machine.engine.interrupt()
+            self.machine.wake()
 
     def _feed(self) -> None:
         """Typed characters, as many as the chip has room for; the rest in a moment."""

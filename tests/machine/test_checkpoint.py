@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import copy
+import hashlib
+import json
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from devices.core.reset import ResetKind
-from machine import Configuration, ExitReason, Firmware, Machine, MachineError
+from machine import Configuration, ExitReason, Firmware, Linux, Machine, MachineError, Multiboot
 from machine.checkpoint import CheckpointError
 from machine.memory import MIB, GuestMemory
-from machine.snapshot import HEAD, SnapshotError
+from machine.snapshot import HEAD, PIECE, VERSION, SnapshotError, _decode, _encode, read, write
 from tests.machine.rom import EIGHT_BITS, rom
 
 Build = Callable[..., Machine]
@@ -188,6 +193,64 @@ def test_every_damaged_snapshot_is_refused_with_one_line(build: Build, tmp_path:
         with pytest.raises(SnapshotError) as caught:
             Machine.load(path)
         assert "\n" not in str(caught.value) and str(path) in str(caught.value), name
+
+
+def test_a_snapshot_that_claims_the_impossible_is_refused_although_its_digest_is_right(build: Build, tmp_path: Path) -> None:
+    machine = build()
+    machine.save(tmp_path / "saved")
+    good = (tmp_path / "saved").read_bytes()
+    _, _, length = HEAD.unpack_from(good)
+    header = json.loads(zlib.decompress(good[HEAD.size:HEAD.size + length]))
+    rest = good[HEAD.size + length:-32]
+
+    def forged(change: Callable[[dict[str, Any]], object] = lambda header: None, rest: bytes = rest) -> None:
+        altered = _decode(copy.deepcopy(header))
+        change(altered)
+        packed = zlib.compress(json.dumps(_encode(altered)).encode())
+        data = HEAD.pack(good[:8], VERSION, len(packed)) + packed + rest
+        (tmp_path / "forged").write_bytes(data + hashlib.sha256(data).digest())
+
+    def piece(offset: int, length: int, data: bytes) -> bytes:
+        squeezed = zlib.compress(data)
+        return PIECE.pack(offset, length, len(squeezed)) + squeezed + PIECE.pack(0, 0, 0)
+
+    forged()
+    Machine.load(tmp_path / "forged").close()
+    cases: list[Callable[[], None]] = [
+        lambda: forged(lambda h: h["checkpoint"]["board"].__setitem__(0, "another-board")),
+        lambda: forged(lambda h: h["checkpoint"]["board"].__setitem__(1, 99)),
+        lambda: forged(lambda h: h["checkpoint"]["board"].__setitem__(2, 2)),
+        lambda: forged(lambda h: h["checkpoint"]["board"].__setitem__(3, 1 << 62)),
+        lambda: forged(lambda h: h["checkpoint"]["board"].__setitem__(3, 8 * MIB)),
+        lambda: forged(lambda h: h["configuration"].__setitem__("cpus", 7)),
+        lambda: forged(lambda h: h["configuration"].__setitem__("cpus", "one")),
+        lambda: forged(lambda h: h["configuration"].__setitem__("schedule_seed", "blue")),
+        lambda: forged(lambda h: h["boot"].__setitem__("kind", "tape")),
+        lambda: forged(lambda h: h["boot"]["values"].__setitem__("image", 5)),
+        lambda: forged(lambda h: h["checkpoint"]["vcpus"][0].__setitem__("context", b"short")),
+        lambda: forged(lambda h: h["checkpoint"]["vcpus"][0].__setitem__("activity", "asleep")),
+        lambda: forged(lambda h: h["checkpoint"]["vcpus"].append(h["checkpoint"]["vcpus"][0])),
+        lambda: forged(lambda h: h["checkpoint"]["chips"].pop("com1")),
+        lambda: forged(lambda h: h["checkpoint"]["chips"]["com1"].pop("lcr")),
+        lambda: forged(lambda h: h["checkpoint"]["chips"]["com1"].__setitem__("lcr", "x")),
+        lambda: forged(lambda h: h["checkpoint"].__setitem__("turns", [0, [0]])),
+        lambda: forged(lambda h: h["checkpoint"].__setitem__("time", None)),
+        lambda: forged(rest=piece(1 << 63, 4, b"here")), lambda: forged(rest=piece(4 * MIB - 2, 4, b"here")),
+        lambda: forged(rest=piece(0, 1 << 16, bytes(1 << 24))), lambda: forged(rest=piece(0, 9, b"here")),
+    ]
+    for number, case in enumerate(cases):
+        case()
+        with pytest.raises(MachineError) as caught:
+            Machine.load(tmp_path / "forged").close()
+        assert "\n" not in str(caught.value), number
+
+
+@pytest.mark.parametrize("boot", [Linux(b"kernel", b"initrd", "append"), Multiboot(b"kernel", ((b"one", "text"), (b"two", "")), "append"),
+                                  Firmware(b"image", {"opt/file": b"bytes"})])
+def test_what_is_booted_comes_back_from_a_file(build: Build, tmp_path: Path, boot: Linux | Multiboot | Firmware) -> None:
+    configuration = {"memory": 4 * MIB, "cpus": 1, "clock": "instructions", "schedule_seed": 5}
+    write(tmp_path / "saved", build().checkpoint(), boot, configuration)
+    assert read(tmp_path / "saved")[1:] == (boot, configuration)
 
 
 def test_a_snapshot_that_cannot_be_written_is_one_line(build: Build, tmp_path: Path) -> None:

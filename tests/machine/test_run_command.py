@@ -103,3 +103,27 @@ def test_what_a_user_gets_wrong_is_one_line(tmp_path: Path, more: dict[str, obje
     with pytest.raises(MachineError, match=says) as caught:
         run(options(tmp_path, POWER_OFF, **more))
     assert "\n" not in str(caught.value)
+
+
+def test_a_recorded_run_is_replayed_and_every_difference_is_said(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    text = say("login: ") + SPIN
+    recording = str(tmp_path / "recording")
+    assert run(options(tmp_path, text, exit_on="login: $", record=recording)) == 0
+    assert run(options(tmp_path, text, replay=recording)) == 0
+    assert capfd.readouterr().err.count("\n") <= 2
+    lines = Path(recording).read_text().splitlines()
+    end = json.loads(lines[-1])
+    for change, message in (({"digest": "0"}, "with something else in memory, registers or chips"), ({"end": [end["end"][0], 1]}, "the replay has gone astray"),
+                            ({"end": [10**9, 10**15]}, "")):
+        Path(recording).write_text("\n".join([*lines[:1], json.dumps(end | change)]) + "\n")
+        assert run(options(tmp_path, text, replay=recording, timeout=0.2)) == (1 if message else 124)
+        assert message in capfd.readouterr().err
+    assert run(options(tmp_path, POWER_OFF, record=recording)) == 0
+    end = json.loads(Path(recording).read_text().splitlines()[-1])
+    Path(recording).write_text(Path(recording).read_text().splitlines()[0] + "\n" + json.dumps(end | {"end": [10**6, 10**12]}) + "\n")
+    assert run(options(tmp_path, POWER_OFF, replay=recording)) == 1
+    assert "before the recording does" in capfd.readouterr().err
+    with pytest.raises(MachineError, match="it began with something else in memory"):
+        run(options(tmp_path, text, replay=recording))
+    with pytest.raises(MachineError, match="this is no recording"):
+        run(options(tmp_path, text, replay=str(tmp_path / "rom.bin")))

@@ -1,0 +1,294 @@
+"""What was typed comes again at the same instruction, and everything else follows from it."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from machine import Configuration, ExitReason, Firmware, Machine
+from machine.checkpoint import board_of, digest
+from machine.debug.history import History
+from machine.replay import CUT, Event, Journal, Player, Recorder, Recording, ReplayError, moment_of, read
+from tests.machine.rom import EIGHT_BITS, rom
+from tests.machine.test_checkpoint import HANDLER
+
+Build = Callable[..., Machine]
+PATIENCE = 20.0
+# Answers each character on COM1 with itself, mixed with a count of its own loops, of PIT interrupts and of what the other processors do: an answer is right
+# only if the character came at the very instruction. `!` ends it.
+ECHO = (EIGHT_BITS + "xor ax, ax; mov ds, ax; mov ss, ax; mov sp, 0x7000; mov word ptr [0x80], 0x7c00; mov word ptr [0x82], 0;"
+        "mov al, 0x11; out 0x20, al; mov al, 0x20; out 0x21, al; mov al, 4; out 0x21, al; mov al, 1; out 0x21, al; mov al, 0xfe; out 0x21, al;"
+        "mov al, 0x34; out 0x43, al; mov al, 0; out 0x40, al; mov al, 2; out 0x40, al; sti;"
+        "again: inc ebx; mov dx, 0x3fd; in al, dx; test al, 1; jz again; mov dx, 0x3f8; in al, dx; cmp al, 0x21; je done;"
+        "xor al, bl; add al, byte ptr [0x604]; xor al, byte ptr [0x700]; out dx, al; jmp again; done: mov al, 0; out 0xf4, al; hlt")
+OTHERS = bytes.fromhex("31c0" "8ed8" "f0ff060007" "ebf9")        # at 0x10000: xor ax, ax; mov ds, ax; again: lock inc word [0x700]; jmp again
+TYPED = bytes(range(0x40, 0x5F))
+
+
+class Typist:
+    """Host input in pieces of any length, at moments that only the host knows; then what ends the guest."""
+
+    def __init__(self, machine: Machine, seed: int, last: bytes = b"!") -> None:
+        self._machine, self._random, self._left = machine, random.Random(seed), TYPED + last
+        machine.inputs.append(self)
+
+    def fileno(self) -> None:
+        return None
+
+    def pump(self) -> bool:
+        self._machine._polled = 0                       # look again after the next slice
+        count = min(self._random.choice((0, 0, 0, 1, 1, 2)), len(self._left), self._machine.board.serial.space())
+        if count:
+            self._machine.board.serial.receive(self._left[:count])
+            self._left = self._left[count:]
+        return False
+
+
+@pytest.fixture
+def build() -> Iterator[Build]:
+    machines: list[Machine] = []
+
+    def make(cpus: int = 4, seed: int | None = None, clock: str = "instructions", text: str = ECHO) -> Machine:
+        machine = Machine(Firmware(rom(text)), Configuration(4 << 20, cpus, clock, seed))
+        machine.board.as_firmware_leaves_it()
+        machine.memory.write(0x7C00, HANDLER)
+        machine.memory.write(0x10000, OTHERS)
+        for vcpu in machine.engine.vcpus[1:]:
+            vcpu.startup(0x10)
+        machines.append(machine)
+        return machine
+
+    yield make
+    for machine in machines:
+        machine.close()
+
+
+def listen(machine: Machine) -> bytearray:
+    output = bytearray()
+    machine.board.serial_out = output.extend
+    return output
+
+
+def ended(machine: Machine) -> tuple[bytes, tuple[int, int], str]:
+    """Output, moment and digest at the guest's own end."""
+    output = listen(machine)
+    assert machine.run(timeout=PATIENCE).reason is ExitReason.DEBUG_EXIT
+    return bytes(output), moment_of(machine), digest(machine)
+
+
+@pytest.mark.parametrize(("cpus", "seed"), [(1, None), (4, None), (4, 11)])
+def test_a_played_journal_gives_the_same_run(build: Build, cpus: int, seed: int | None) -> None:
+    machine = build(cpus, seed)
+    journal = Journal(machine)
+    Typist(machine, 1)
+    first = ended(machine)
+    assert len(first[0]) == len(TYPED) and machine.engine.vcpus[0].delivered > 5
+    again = build(cpus, seed)
+    Player(again, journal.events)
+    assert ended(again) == first
+    other = build(cpus, seed)
+    Typist(other, 2)
+    assert ended(other) != first, "or the moments would not matter"
+
+
+def test_cuts_from_outside_are_played_too(build: Build) -> None:
+    machine = build()
+    journal = Journal(machine)
+    Typist(machine, 3)
+    output, cuts = listen(machine), random.Random(5)
+    while (outcome := machine.run(limit=machine.stats.retired + cuts.randrange(1, 30_000))).reason is ExitReason.CONDITION:
+        pass
+    assert outcome.reason is ExitReason.DEBUG_EXIT and sum(event.inlet == CUT for event in journal.events) > 50
+    again = build()
+    Player(again, journal.events)
+    assert ended(again) == (bytes(output), moment_of(machine), digest(machine))
+
+
+def test_looking_does_not_change_the_turns(build: Build) -> None:
+    """Limits end slices, not turns: with nothing pending at a cut, the course is the one without."""
+    undisturbed = build(text="spin: inc ebx; jmp spin")
+    undisturbed.run(limit=1_000_000)
+    looked_at = build(text="spin: inc ebx; jmp spin")
+    while looked_at.stats.retired < 1_000_000:
+        looked_at.run(limit=min(1_000_000, looked_at.stats.retired + 7_777))
+    assert digest(looked_at) == digest(undisturbed)
+    assert [vcpu.regs[3] for vcpu in looked_at.engine.vcpus] == [vcpu.regs[3] for vcpu in undisturbed.engine.vcpus]
+
+
+def test_a_checkpoint_in_a_cut_turn_goes_on_with_it(build: Build, tmp_path: Path) -> None:
+    machine = build(seed=4)
+    machine.run(limit=400_001)
+    checkpoint = machine.checkpoint()
+    machine.save(tmp_path / "saved")
+    machine.run(limit=1_500_000)
+    expected = digest(machine)
+    fork = machine.fork(checkpoint)
+    loaded = Machine.load(tmp_path / "saved")
+    for copy in (fork, loaded):
+        copy.run(limit=1_500_000)
+        assert digest(copy) == expected
+        copy.close()
+
+
+def test_going_back_types_again(build: Build) -> None:
+    machine = build()
+    history = History(machine)
+    Typist(machine, 6, last=b"")
+    output = listen(machine)
+    history.note_run()
+    while len(output) < len(TYPED):
+        machine.run(until=lambda: len(output) == len(TYPED), timeout=PATIENCE)
+    machine.inputs.clear()
+    goal = history.now // 2
+    assert history.go_to(goal) and machine.script is None
+    fresh = build()
+    Typist(fresh, 6, last=b"")
+    fresh.run(limit=goal)
+    assert digest(fresh) == digest(machine)
+    assert history.go_to(goal // 2) and digest(fresh) != digest(machine)
+    assert all(event.retired < goal // 2 for event in history._journal.events), "the rest is forgotten"
+
+
+def test_going_back_in_a_recording_keeps_what_is_still_to_come(build: Build, tmp_path: Path) -> None:
+    result = record(build, tmp_path / "typed")
+    machine = build()
+    player = read(tmp_path / "typed").player(machine)
+    history = History(machine)
+    history.note_run()
+    machine.run(limit=result[1][0] * 3 // 4)
+    later = player.position
+    assert history.go_to(result[1][0] // 2) and 0 < player.position < later
+    history.note_run()
+    rest = ended(machine)[0]
+    assert len(TYPED) // 4 < len(rest) < len(TYPED) and result[0].endswith(rest)
+
+
+def test_what_is_typed_while_going_back_waits(build: Build) -> None:
+    machine = build()
+    history = History(machine)
+    history.note_run()
+    machine.run(limit=900_000)
+    typist = Typist(machine, 7)
+    history.go_to(500_000)
+    assert typist._left == TYPED + b"!" and machine.inputs == [typist]
+
+
+# --- files -----------------------------------------------------------------------------------------------------------------------------
+def record(build: Build, path: Path, **options: int) -> tuple[bytes, tuple[int, int], str]:
+    machine = build(**options)
+    with path.open("wb") as file:
+        recorder = Recorder(machine, file.write)
+        Typist(machine, 8)
+        result = ended(machine)
+        recorder.finish()
+    return result
+
+
+def test_a_recording_is_played_to_its_end(build: Build, tmp_path: Path) -> None:
+    result = record(build, tmp_path / "typed")
+    recording = read(tmp_path / "typed")
+    assert b"".join(event.data for event in recording.events) == TYPED + b"!" and recording.end == result[1] and recording.digest == result[2]
+    machine = build()
+    player = recording.player(machine)
+    assert ended(machine) == result
+    assert player.arrived and recording.difference(machine, player.arrived) is None
+
+
+def test_a_recording_without_an_end_is_played_as_far_as_it_goes(build: Build, tmp_path: Path) -> None:
+    result = record(build, tmp_path / "typed")
+    lines = (tmp_path / "typed").read_bytes().splitlines(keepends=True)
+    (tmp_path / "typed").write_bytes(b"".join(lines[:-1]) + lines[-1][:20])
+    recording = read(tmp_path / "typed")
+    machine = build()
+    player = recording.player(machine)
+    assert recording.end is None and ended(machine) == result and not player.arrived
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    ({"cpus": 2}, "it is of folkering-q35 1 with 4 CPUs, 4 MiB and the instructions clock, not of folkering-q35 1 with 2 CPUs"),
+    ({"seed": 3}, "its schedule seed is none, not 3"),
+    ({"text": "hlt"}, "it began with something else in memory"),
+    ({"clock": "host"}, "not of folkering-q35 1 with 4 CPUs, 4 MiB and the host clock"),
+])
+def test_a_recording_of_something_else_is_refused(build: Build, tmp_path: Path, options: dict[str, object], message: str) -> None:
+    record(build, tmp_path / "typed")
+    recording = read(tmp_path / "typed")
+    with pytest.raises(ReplayError, match=message):
+        recording.player(build(**options))
+
+
+def test_a_machine_that_comes_elsewhere_is_noticed(build: Build) -> None:
+    for event in (Event(1000, 1, "com1", b"a"), Event(0, 5, "com1", b"a")):
+        machine = build(1)
+        Player(machine, [event])
+        with pytest.raises(ReplayError, match=f"what was recorded at instruction {event.retired}, {event.time} ps, finds the machine at"):
+            machine.run(timeout=PATIENCE)
+
+
+def test_another_end_is_noticed(build: Build, tmp_path: Path) -> None:
+    record(build, tmp_path / "typed")
+    recording = read(tmp_path / "typed")
+    machine = build()
+    player = recording.player(machine)
+    machine.memory.write(0x200000, b"something else")
+    ended(machine)
+    assert "with something else in memory" in (recording.difference(machine, player.arrived) or "")
+    assert "before the recording does" in (recording.difference(machine, False) or "")
+
+
+GOOD = {"folkering-recording": 1, "board": ["folkering-q35", 1, 1, 4 << 20, "instructions"], "seed": None, "start": ""}
+
+
+@pytest.mark.parametrize(("lines", "message"), [
+    ([], "this is no recording"), (["\x7fELF"], "this is no recording"), ([[1, 2]], "this is no recording"), ([{"a": 1}], "this is no recording"),
+    ([GOOD | {"folkering-recording": 9}], "version 9; this program reads version 1"), ([GOOD | {"board": 1}], "this is no recording"),
+    ([GOOD, {"x": 1}], "line 2 is damaged"), ([GOOD, [5, 5, "com1", "a"], [4, 6, ""]], "line 3 is damaged \\(time goes back"),
+    ([GOOD, [1, 1, "com1"]], "line 2 is damaged"), ([GOOD, [1, 1, "com1", "\u1234"]], "line 2 is damaged"), ([GOOD, [1, 1, "", "a"]], "line 2 is damaged"),
+    ([GOOD, {"end": [1, 1], "digest": ""}, [2, 2, ""]], "line 3 is damaged \\(something follows the end"), ([GOOD, [[[]]]], "line 2 is damaged"),
+])
+def test_every_damaged_recording_is_refused_with_one_line(tmp_path: Path, lines: list[object], message: str) -> None:
+    path = tmp_path / "typed"
+    path.write_text("".join((line if isinstance(line, str) else json.dumps(line)) + "\n" for line in lines))
+    with pytest.raises(ReplayError, match=message) as caught:
+        read(path)
+    assert "\n" not in str(caught.value) and str(path) in str(caught.value)
+
+
+def test_what_cannot_be_recorded(build: Build, tmp_path: Path) -> None:
+    with pytest.raises(ReplayError, match="with the host's clock no run repeats"):
+        Recorder(build(clock="host"), lambda line: None)
+    with pytest.raises(ReplayError, match="No such file"):
+        read(tmp_path / "none")
+    machine = build(1)
+    Journal(machine)
+    machine.board.serial_out = machine.board.serial.receive            # a cable from COM1 to itself
+    machine.board.serial.receive(b"a")
+    with pytest.raises(ReplayError, match="input at com1 in the middle of a slice"):
+        machine.run(timeout=PATIENCE)
+
+
+def test_an_inlet_that_is_not_there(build: Build) -> None:
+    machine = build(1)
+    recording = Recording("it", board_of(machine), None, digest(machine), (Event(1, 1, "com9", b"a"),), None, None)
+    with pytest.raises(ReplayError, match="this board has no inlet 'com9'"):
+        recording.player(machine)
+
+
+def test_what_was_typed_before_single_steps_comes_before_them_again(build: Build) -> None:
+    machine = build(1, text=EIGHT_BITS + "again: mov dx, 0x3fd; in al, dx; mov dx, 0x3f8; in al, dx; shl ebx, 1; xor bl, al; jmp again")
+    history = History(machine)
+    states = []
+    for turn in range(40):
+        states.append((history.now, digest(machine)))
+        if turn % 8 == 3:
+            machine.board.serial.receive(bytes((turn,)))
+        history.note_step(0)
+        machine.step(0)
+    assert len({state for _, state in states}) == 40
+    for count, state in reversed(states):
+        assert history.go_to(count) and digest(machine) == state
+    assert not history.go_to(-1) and not history._chapters[0].stops, "the oldest moment, and nothing after it is left"
