@@ -170,7 +170,10 @@ def _brick(operator: Operator, match: _Match, tokens: Sequence[Token], leaf: Lea
         return None
     if operator.rank is Rank.TAKE and _stands_before_row(tokens, match, leaf) and tokens[match.end].plural:
         return None                     # "free regions" are not the regions' free bytes, but which regions they are is not said
-    said = {tokens[place].word for place in places_of(match.mask)}
+    places = places_of(match.mask)
+    said = {tokens[place].word for place in places}
+    if operator.rank is Rank.KEEP and any(place - 1 in places and _says_how_many(tokens[place - 1], tokens[place]) for place in places[1:]):
+        return None                     # -Count 2 is no condition on the column `count`
     last = tokens[match.end - 1]
     if not leaf.is_pipe and leaf.facts.single and last.plural and last.word in ROW_WORDS and not said & COUNT_WORDS:
         return None                     # "tasks that cause interrupts", "system tasks" are not what the system's row counts
@@ -199,9 +202,13 @@ def _is_several(tokens: Sequence[Token], start: int, end: int, leaf: Leaf) -> bo
     """Whether what a superlative belongs to is several: `busiest cpus`, `newest warnings`, `top tasks by memory`; nothing said is one."""
     noun = next((token for token in tokens[start:] if token.number is None and token.word in leaf.names), None)
     noun = noun or next((token for token in tokens[end:] if token.number is None), None) or next((token for token in tokens if token.word in leaf.names), None)
-    is_counted = any(token.literal and token.number is not None and token.kind is None and before.word in COUNT_ARGUMENTS
-                     for before, token in zip(tokens[end:], tokens[end + 1:], strict=False))         # -Count 3 says how many
+    is_counted = any(_says_how_many(*pair) for pair in zip(tokens[end:], tokens[end + 1:], strict=False))
     return is_counted or (noun is not None and noun.plural)
+
+
+def _says_how_many(before: Token, token: Token) -> bool:
+    """Whether it is the value of -Count, -First and the like."""
+    return token.literal and token.number is not None and token.kind is None and before.word in COUNT_ARGUMENTS
 
 
 def _stands_before_row(tokens: Sequence[Token], match: _Match, leaf: Leaf) -> bool:

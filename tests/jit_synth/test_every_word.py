@@ -36,6 +36,11 @@ def test_a_count_says_how_many_a_superlative_gives(synthesizer: Synthesizer, hea
     assert isinstance(found, Command) and str(found.plan) == f"read cpus |> {BUSIEST}"
 
 
+def test_a_count_is_no_condition_on_a_column_of_that_name(synthesizer: Synthesizer) -> None:
+    found = synthesizer.resolve(Request(("Select-Busiest",), {"Count": Scalar(2, Kind.INTEGER)}))
+    assert not isinstance(found, Command) or "keep where" not in str(found.plan), "gave the interrupts that were taken twice"
+
+
 def test_also_in_a_pipe(synthesizer: Synthesizer) -> None:
     cpus = sources()["cpus"]
     found = synthesizer.resolve(Request(("Select-Busiest",), {"Count": Scalar(2, Kind.INTEGER)}, Table(cpus.columns, tuple(cpus.rows()))))
