@@ -52,8 +52,8 @@ class Breakpoints:
         """Count instructions from now on, also with the host's clock: `Engine.step` and watchpoints need it. About half speed."""
         if not self._counting:
             self._counting = True
-            self._engine.hook(abi.UC_HOOK_CODE, self._engine.count_address)
-            self._engine.translate_anew()
+            self._engine.instance.hook(abi.UC_HOOK_CODE, self._engine.count_address)
+            self._engine.instance.translate_anew()
 
     # --- breakpoints -----------------------------------------------------------------------------------------------------------------
     @property
@@ -64,15 +64,15 @@ class Breakpoints:
     def add(self, linear: int) -> None:
         """Stop before the instruction at a linear address; once is enough."""
         if linear not in self._code:
-            self._code[linear] = self._engine.hook(abi.UC_HOOK_CODE, self._engine.break_address, begin=linear, end=linear)
-            self._engine.translate_anew()
+            self._code[linear] = self._engine.instance.hook(abi.UC_HOOK_CODE, self._engine.break_address, begin=linear, end=linear)
+            self._engine.instance.translate_anew()
 
     def remove(self, linear: int) -> None:
         """Do not any more."""
         handle = self._code.pop(linear, None)
         if handle is not None:
-            self._engine.unhook(handle)
-            self._engine.translate_anew()
+            self._engine.instance.unhook(handle)
+            self._engine.instance.translate_anew()
 
     # --- watchpoints -----------------------------------------------------------------------------------------------------------------
     def watch(self, physical: int, length: int, on_read: bool, on_write: bool) -> None:
@@ -84,19 +84,19 @@ class Breakpoints:
         callback = abi.MEMORY_CALLBACK(self._on_access)
         kinds = [kind for kind, wanted in ((abi.UC_HOOK_MEM_READ, on_read), (abi.UC_HOOK_MEM_WRITE, on_write)) if wanted]
         # an access may begin up to seven bytes below and reach in
-        hooks = [self._engine.hook(kind, callback, begin=max(physical - 7, 0), end=physical + length - 1) for kind in kinds]
+        hooks = [self._engine.instance.hook(kind, callback, begin=max(physical - 7, 0), end=physical + length - 1) for kind in kinds]
         self._memory[key] = hooks, callback
-        self._engine.watch_stores(True)
-        self._engine.translate_anew()
+        self._engine.instance.watch_stores(True)
+        self._engine.instance.translate_anew()
 
     def unwatch(self, physical: int, length: int, on_read: bool, on_write: bool) -> None:
         """Do not any more."""
         hooks, _callback = self._memory.pop((physical, length, on_read, on_write), ([], None))
         for handle in hooks:
-            self._engine.unhook(handle)
+            self._engine.instance.unhook(handle)
         if not self._memory:
-            self._engine.watch_stores(False)
-        self._engine.translate_anew()
+            self._engine.instance.watch_stores(False)
+        self._engine.instance.translate_anew()
 
     def _on_access(self, _uc: int, kind: int, address: int, size: int, _value: int, _user: int) -> None:
         writing = kind == abi.UC_MEM_WRITE
@@ -146,10 +146,10 @@ class Breakpoints:
         """Lets every breakpoint call something else; None: nothing."""
         for linear, handle in self._code.items():
             if handle:
-                self._engine.unhook(handle)
-            self._code[linear] = self._engine.hook(abi.UC_HOOK_CODE, callback, begin=linear, end=linear) if callback is not None else 0
+                self._engine.instance.unhook(handle)
+            self._code[linear] = self._engine.instance.hook(abi.UC_HOOK_CODE, callback, begin=linear, end=linear) if callback is not None else 0
         if self._code:
-            self._engine.translate_anew()
+            self._engine.instance.translate_anew()
 
     # --- what the engine asks --------------------------------------------------------------------------------------------------------
     def pass_now(self, cpu: int) -> int:

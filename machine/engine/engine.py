@@ -9,24 +9,21 @@ from __future__ import annotations
 
 import ctypes
 import enum
-import functools
 from collections.abc import Callable
 from ctypes import c_uint16, c_uint32, c_uint64
 from dataclasses import dataclass
-from typing import Protocol
 
 from machine.engine import abi, stubs, verify
 from machine.engine.breakpoints import NOWHERE, PASS, Breakpoints
-from machine.engine.cpuid import LEAF_1_ECX, LEAF_1_EDX, LEAF_7_EBX, LEAF_8000_0001_ECX, LEAF_8000_0001_EDX, CpuidTable
+from machine.engine.cpuid import CpuidTable
+from machine.engine.instance import AddressSpace, Instance
 from machine.engine.timer import SliceTimer
 from machine.engine.vcpu import Activity, Vcpu
 from machine.errors import EngineError
-from machine.memory import PHYSICAL_LIMIT, GuestMemory
+from machine.memory import GuestMemory
 
-TRANSLATOR_LIMIT = 1 << 52                 # what a page-table entry can hold
 ENDLESS = 1 << 62
 STEP_TIME = 1_000_000_000                  # ns: no instruction takes longer
-VMCB_ADDRESS = PHYSICAL_LIMIT              # a page no guest can name: beyond the physical address width that CPUID reports
 
 
 class Reason(enum.Enum):
@@ -47,22 +44,6 @@ class RunExit:
     retired: int
 
 
-_PAGES: list[stubs.CodePage] = []          # code that the library calls for as long as the process lives
-
-
-@functools.cache
-def _protect_every_alias(lib: ctypes.CDLL) -> bool:
-    """Puts `stubs.protect` in the place of `tlb_protect_code`, for all engines of the process. False if the library is not laid out for it."""
-    original = abi.address_of(lib, "tlb_protect_code_x86_64")
-    slot = c_uint64.from_address(abi.address_of(lib, "tlb_set_dirty_x86_64") + abi.PROTECT_CODE_SLOT)
-    if abs(slot.value - original) > 1 << 24:             # neither the function nor the linker's way to it, both of which lie in the library's code
-        return False
-    page = stubs.CodePage()
-    _PAGES.append(page)
-    slot.value = page.add(stubs.protect(abi.address_of(lib, "tlb_flush_x86_64"), original))
-    return True
-
-
 @dataclass(frozen=True, slots=True)
 class DeliveredException:
     """An exception or software interrupt: its vector, RIP (behind it for INT), error code (of the last exception that had one) and CR2 at that moment."""
@@ -71,13 +52,6 @@ class DeliveredException:
     rip: int
     error: int
     cr2: int
-
-
-class AddressSpace(Protocol):
-    """What ports and MMIO lead to; `devices.core.bus.Bus` is one."""
-
-    def read(self, address: int, size: int) -> int: ...
-    def write(self, address: int, size: int, value: int) -> None: ...
 
 
 class Engine:
@@ -104,13 +78,8 @@ class Engine:
         self._failure: BaseException | None = None
         self._stopping = False
         self._kicked: int | None = None
-        self._keep: list[object] = []        # callbacks live as long as the engine
-        self._uc = abi.open_engine(lib)
-        ctypes.c_int.from_address(self._uc + abi.UC_MODE).value = abi.UC_MODE_64   # the register API is 64-bit; the guest's mode is in hflags
-        ctypes.c_uint8.from_address(self._uc + abi.UC_NO_EXIT_REQUEST).value = 1
-        self._cpu = c_uint64.from_address(self._uc + abi.UC_CPU).value
-        self._env = c_uint64.from_address(self._cpu + abi.CPU_ENV_PTR).value
-        self._quick_stores = ctypes.c_uint8(1)
+        self.instance = instance = Instance(lib, self._failed)
+        self._cpu, self._env = instance.cpu, instance.env
         self._patience = ctypes.c_int64()
         self.stepping = False
         self._recorded = (c_uint64 * 17)()               # see stubs.RECORD
@@ -122,9 +91,8 @@ class Engine:
         self._attention = c_uint16.from_address(c_uint64.from_address(self._cpu + abi.CPU_ICOUNT_DECR_PTR).value + 2)
         self._old_exception = ctypes.c_int32.from_address(self._env + abi.ENV_OLD_EXCEPTION)
         self._eip = c_uint64.from_address(self._env + abi.ENV_EIP)
-        self._features()
-        self._map(memory, mmio)
-        self._vector = c_uint32.from_address(self._vmcb() + abi.VMCB_INT_VECTOR)
+        instance.map(memory, mmio)
+        self._vector = c_uint32.from_address(instance.map_vmcb() + abi.VMCB_INT_VECTOR)
         self._hooks(memory, ports, CpuidTable(cpus, tsc_hz), rdtsc)
         image = ctypes.string_at(self._env, abi.ENV_END_RESET)
         self._loaded: int | None = None      # index of the vCPU whose registers are in the engine
@@ -133,7 +101,7 @@ class Engine:
         self._start = lib.uc_emu_start
         self.breakpoints = Breakpoints(self)
         self._memory = memory
-        memory.invalidate = self._invalidate
+        memory.invalidate = instance.invalidate
 
     # --- running -------------------------------------------------------------------------------------------------------------------
     def run(self, cpu: int, budget: int, patience: int = ENDLESS) -> RunExit:
@@ -158,14 +126,14 @@ class Engine:
         timer = self._timer
         if timer is None:
             self._left.value = self._budget = max(budget, 1)
-            error = self._start(self._uc, self._eip.value, 0, 0, 0)
+            error = self._start(self.instance.uc, self._eip.value, 0, 0, 0)
             self.running = False
             retired = self._budget - self._left.value
             self._left.value = self._budget = 0
         else:
             self._left.value = self._budget = 1 if self.stepping else ENDLESS    # looked at while instructions are counted for a debugger
             timer.arm(budget)
-            error = self._start(self._uc, self._eip.value, 0, 0, 0)
+            error = self._start(self.instance.uc, self._eip.value, 0, 0, 0)
             self.running = False
             timer.disarm()
             retired = 0
@@ -258,12 +226,11 @@ class Engine:
 
     def close(self) -> None:
         """Frees the engine. Guest memory stays."""
-        if self._uc:
+        if self.instance.uc:
             if self._timer is not None:
                 self._timer.close()
             self._memory.invalidate = None
-            self._lib.uc_close(self._uc)
-            self._uc = 0
+            self.instance.close()
 
     # --- what a Vcpu asks ----------------------------------------------------------------------------------------------------------
     def offer(self, vcpu: Vcpu, vector: int | None) -> None:
@@ -316,8 +283,7 @@ class Engine:
         self._loaded = None
         self._kicked = None
         self._requests.value = 0
-        self._lib.tlb_flush_x86_64(self._cpu)
-        self._lib.tb_flush_x86_64(self._cpu)
+        self.instance.translate_anew()
 
     def registers(self, vcpu: Vcpu, offset: int, length: int) -> bytes:
         """Bytes of the vCPU's `CPUX86State`."""
@@ -334,14 +300,14 @@ class Engine:
         """Unicorn's own register interface, for the vCPU whose registers are brought in."""
         self._load(vcpu)
         buffer = ctypes.create_string_buffer(64)
-        self._check(self._lib.uc_reg_read(ctypes.c_void_p(self._uc), ctypes.c_int(number), buffer), f"register {number}")
+        self.instance.check(self._lib.uc_reg_read(ctypes.c_void_p(self.instance.uc), ctypes.c_int(number), buffer), f"register {number}")
         return int.from_bytes(buffer.raw[:size], "little")
 
     def set_public_register(self, vcpu: Vcpu, number: int, value: int, size: int) -> None:
         """Unicorn's own register interface, writing."""
         self._load(vcpu)
         buffer = ctypes.create_string_buffer(value.to_bytes(size, "little"), 64)
-        self._check(self._lib.uc_reg_write(ctypes.c_void_p(self._uc), ctypes.c_int(number), buffer), f"register {number}")
+        self.instance.check(self._lib.uc_reg_write(ctypes.c_void_p(self.instance.uc), ctypes.c_int(number), buffer), f"register {number}")
 
     def update_mode(self, vcpu: Vcpu) -> None:
         """Derives `hflags` from control registers and segments that were written from outside."""
@@ -353,11 +319,7 @@ class Engine:
         """Brings the vCPU's registers into the engine, putting those of the one before away."""
         if self._loaded == vcpu.index:
             return
-        if self._loaded is not None:
-            before = self.vcpus[self._loaded]
-            before.settle()
-            before.nmi_pending = before.nmi_pending or bool(self._requests.value & abi.CPU_INTERRUPT_NMI)
-            ctypes.memmove(before.context, self._env, abi.ENV_END_RESET)
+        self.park()
         ctypes.memmove(self._env, vcpu.context, abi.ENV_END_RESET)
         self._loaded = vcpu.index
         offered = vcpu.offered
@@ -366,86 +328,33 @@ class Engine:
         else:
             self._vector.value = offered
             self._requests.value = abi.CPU_INTERRUPT_VIRQ
-        self._lib.tlb_flush_x86_64(self._cpu)
-
-    def _features(self) -> None:
-        """Lets the translator accept what CPUID announces, no less."""
-        for word, value in ((abi.FEAT_1_EDX, LEAF_1_EDX), (abi.FEAT_1_ECX, LEAF_1_ECX), (abi.FEAT_7_0_EBX, LEAF_7_EBX),
-                            (abi.FEAT_8000_0001_EDX, LEAF_8000_0001_EDX), (abi.FEAT_8000_0001_ECX, LEAF_8000_0001_ECX)):
-            c_uint64.from_address(self._env + abi.ENV_FEATURES + 8 * word).value = value
-
-    def _map(self, memory: GuestMemory, mmio: AddressSpace) -> None:
-        """RAM and ROM as they are; everything between them, up to the physical address limit, leads to `mmio`."""
-        cursor = 0
-        for mapping in memory.mappings:
-            if mapping.base > cursor:
-                self._map_hole(cursor, mapping.base - cursor, mmio)
-            rights = abi.UC_PROT_ALL if mapping.writable else abi.UC_PROT_READ | abi.UC_PROT_EXEC
-            self._check(self._lib.uc_mem_map_ptr(self._uc, mapping.base, mapping.length, rights, mapping.host), f"map 0x{mapping.base:x}")
-            cursor = mapping.base + mapping.length
-        self._map_hole(cursor, PHYSICAL_LIMIT - cursor, mmio)
-        beyond = VMCB_ADDRESS + 4096          # page tables can name what CPUID says is not there
-        self._map_hole(beyond, TRANSLATOR_LIMIT - beyond, mmio)
-
-    def _map_hole(self, base: int, length: int, mmio: AddressSpace) -> None:
-        read, write = mmio.read, mmio.write
-
-        def on_read(_uc: int, offset: int, size: int, _user: int) -> int:
-            try:
-                return read(base + offset, size)
-            except BaseException as failure:  # noqa: BLE001 -- must not reach ctypes, which would print and drop it; `run` raises it
-                return self._failed(failure)
-
-        def on_write(_uc: int, offset: int, size: int, value: int, _user: int) -> None:
-            try:
-                write(base + offset, size, value)
-            except BaseException as failure:  # noqa: BLE001
-                self._failed(failure)
-
-        callbacks = abi.MMIO_READ_CALLBACK(on_read), abi.MMIO_WRITE_CALLBACK(on_write)
-        self._keep.extend(callbacks)
-        self._check(self._lib.uc_mmio_map(self._uc, base, length, callbacks[0], None, callbacks[1], None), f"map the hole at 0x{base:x}")
-        # Unicorn gives devices no right to be executed, and stops at a jump into one. A PC reads what the bus answers: all ones, hence #UD.
-        rights = c_uint32.from_address(self._lib.find_memory_mapping_x86_64(self._uc, base) + abi.REGION_PERMS)
-        assert rights.value == abi.UC_PROT_READ | abi.UC_PROT_WRITE
-        rights.value = abi.UC_PROT_ALL
-
-    def _vmcb(self) -> int:
-        """Maps the hidden page from which the CPU takes interrupt vectors, and returns its host address."""
-        page = ctypes.create_string_buffer(8192)
-        host = (ctypes.addressof(page) + 4095) & ~4095
-        self._keep.append(page)
-        self._check(self._lib.uc_mem_map_ptr(self._uc, VMCB_ADDRESS, 4096, abi.UC_PROT_READ, host), "map the interrupt page")
-        c_uint64.from_address(self._env + abi.ENV_VM_VMCB).value = VMCB_ADDRESS
-        c_uint32.from_address(self._env + abi.ENV_HFLAGS2).value |= abi.HF2_GIF_MASK
-        return host
+        self.instance.forget_pages()
 
     def _hooks(self, memory: GuestMemory, ports: AddressSpace, cpuid: CpuidTable, rdtsc: Callable[[], int] | None) -> None:
-        lib, env = self._lib, self._env
-        page = stubs.CodePage()
-        self._keep.append(page)
+        lib, env, instance = self._lib, self._env, self.instance
+        page, hook = instance.page, instance.hook
 
         def function(name: str) -> int:
             return abi.address_of(lib, name)
 
         deliver, record = function("x86_cpu_do_interrupt_x86_64"), ctypes.addressof(self._recorded)
-        self.hook(abi.UC_HOOK_INTR, page.add(stubs.exception(self._cpu, deliver, record)))
-        self.hook(abi.UC_HOOK_INSN_INVALID, page.add(stubs.invalid_opcode(self._cpu, deliver, record)))
+        hook(abi.UC_HOOK_INTR, page.add(stubs.exception(self._cpu, deliver, record)))
+        hook(abi.UC_HOOK_INSN_INVALID, page.add(stubs.invalid_opcode(self._cpu, deliver, record)))
         entry = stubs.syscall(env, function("helper_read_eflags_x86_64"), function("helper_write_eflags_x86_64"),
                               function("x86_update_hflags_x86_64"), function("raise_exception_x86_64"))
-        self.hook(abi.UC_HOOK_INSN, page.add(entry), abi.UC_X86_INS_SYSCALL)
+        hook(abi.UC_HOOK_INSN, page.add(entry), abi.UC_X86_INS_SYSCALL)
         attention = c_uint64.from_address(self._cpu + abi.CPU_ICOUNT_DECR_PTR).value + 2
         self._stop_address = page.add(stubs.stop(self._cpu, attention))
         execute = c_uint64.from_address(c_uint64.from_address(self._cpu + abi.CPU_CLASS).value + abi.CLASS_EXEC_INTERRUPT)
-        execute.value = page.add(stubs.exec_interrupt(execute.value, self._uc + abi.UC_STOP_REQUEST))
+        execute.value = page.add(stubs.exec_interrupt(execute.value, instance.uc + abi.UC_STOP_REQUEST))
         leave = c_uint64.from_address(c_uint64.from_address(self._cpu + abi.CPU_CLASS).value + abi.CLASS_EXEC_EXIT)
         leave.value = page.add(stubs.pause(ctypes.addressof(self._patience), attention, leave.value))
         self._stop = ctypes.CFUNCTYPE(None)(self._stop_address)
         self.count_address = page.add(stubs.count(ctypes.addressof(self._left), self._cpu, function("cpu_loop_exit_x86_64")))
         self.break_address = page.add(stubs.break_at(ctypes.addressof(self.place), ctypes.addressof(self._left), self._cpu, function("cpu_loop_exit_x86_64")))
         if self.counted:
-            self.hook(abi.UC_HOOK_CODE, self.count_address)
-        self._region_stub(page, memory)
+            hook(abi.UC_HOOK_CODE, self.count_address)
+        instance.answer_regions(memory)
         read, write = ports.read, ports.write
 
         def on_in(_uc: int, port: int, size: int, _user: int) -> int:
@@ -475,67 +384,19 @@ class Engine:
 
         checks = function("helper_check_iob_x86_64"), function("helper_check_iow_x86_64"), function("helper_check_iol_x86_64")
         for access, instruction in ((abi.IN_CALLBACK(on_in), abi.UC_X86_INS_IN), (abi.OUT_CALLBACK(on_out), abi.UC_X86_INS_OUT)):
-            self._keep.append(access)
+            instance.keep.append(access)
             target = ctypes.cast(access, ctypes.c_void_p).value
             assert target is not None
-            self.hook(abi.UC_HOOK_INSN, page.add(stubs.port(env, checks, target)), instruction)
+            hook(abi.UC_HOOK_INSN, page.add(stubs.port(env, checks, target)), instruction)
         wanted = [(abi.INSN_CALLBACK(on_cpuid), abi.UC_X86_INS_CPUID)]
         if rdtsc is not None:
             wanted += [(abi.INSN_CALLBACK(on_rdtsc), abi.UC_X86_INS_RDTSC), (abi.INSN_CALLBACK(on_rdtsc), abi.UC_X86_INS_RDTSCP)]
         for callback, instruction in wanted:
-            self._keep.append(callback)
-            self.hook(abi.UC_HOOK_INSN, callback, instruction)
-
-    def _region_stub(self, page: stubs.CodePage, memory: GuestMemory) -> None:
-        """Answers 'which region is this address in' at once for RAM below 4 GiB, since every slow store asks; and lets stores be slow only where code is."""
-        low, high = memory.mappings[0], memory.mappings[1]
-        lib, uc = self._lib, self._uc
-        regions = [lib.find_memory_mapping_x86_64(uc, mapping.base) for mapping in (low, high)]
-        pointer = c_uint64.from_address(uc + abi.UC_MEMORY_MAPPING)
-        code = stubs.region(high.base, high.base + high.length, regions[1], low.length, regions[0], pointer.value)
-        if abi.knows_notdirty_write(lib) and _protect_every_alias(lib):
-            sticky = ctypes.create_string_buffer(abi.REGION_PERMS + 8)
-            ctypes.c_int32.from_buffer(sticky, abi.REGION_PRIORITY).value = -1
-            c_uint32.from_buffer(sticky, abi.REGION_PERMS).value = abi.UC_PROT_ALL
-            self._keep.append(sticky)
-            asked = abi.address_of(lib, "tlb_set_dirty_x86_64") + abi.NOTDIRTY_ASKED
-            code = stubs.store(asked, ctypes.addressof(self._quick_stores), ctypes.addressof(sticky)) + code
-        pointer.value = page.add(code)
-
-    def watch_stores(self, watching: bool) -> None:
-        """While memory hooks are to see every store, none takes the quick way."""
-        self._quick_stores.value = not watching
-        self._lib.tlb_flush_x86_64(self._cpu)
-
-    def hook(self, kind: int, callback: object, *instruction: int, begin: int = 1, end: int = 0) -> int:
-        """Registers a native function's address or a ctypes callback, for all addresses or those from `begin` to `end`. Returns a handle for `unhook`."""
-        handle = ctypes.c_size_t()
-        target = ctypes.c_void_p(callback) if isinstance(callback, int) else callback
-        extra = [ctypes.c_int(value) for value in instruction]
-        self._check(self._lib.uc_hook_add(ctypes.c_void_p(self._uc), ctypes.byref(handle), ctypes.c_int(kind), target, None,
-                                          c_uint64(begin), c_uint64(end), *extra), f"hook {kind}")
-        return handle.value
-
-    def unhook(self, handle: int) -> None:
-        """Takes a hook away."""
-        self._check(self._lib.uc_hook_del(ctypes.c_void_p(self._uc), ctypes.c_size_t(handle)), "unhook")
-
-    def translate_anew(self) -> None:
-        """Hooks on code or memory have changed: what is translated does not know."""
-        self._lib.tb_flush_x86_64(self._cpu)
-        self._lib.tlb_flush_x86_64(self._cpu)
-
-    def _invalidate(self, host: int, length: int) -> None:
-        """Drops translations of code in host memory that a device has just written."""
-        start = self._lib.qemu_ram_addr_from_host_x86_64(self._uc, host)
-        self._lib.tb_invalidate_phys_range_x86_64(self._uc, start, start + length)
+            instance.keep.append(callback)
+            hook(abi.UC_HOOK_INSN, callback, instruction)
 
     def _failed(self, failure: BaseException) -> int:
         if self._failure is None:
             self._failure = failure
         self.interrupt()
         return 0xFFFFFFFF
-
-    def _check(self, error: int, what: str) -> None:
-        if error:
-            raise EngineError(f"unicorn: {what}: {self._lib.uc_strerror(error).decode()}")

@@ -1,0 +1,183 @@
+"""One engine of the Unicorn library, made ready to be a PC's processor: features, physical memory, hooks.
+
+Only what is done once, or outside slices, is here; `engine.py` runs it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from collections.abc import Callable
+from ctypes import c_uint32, c_uint64
+from typing import Protocol
+
+from machine.engine import abi, stubs
+from machine.engine.cpuid import LEAF_1_ECX, LEAF_1_EDX, LEAF_7_EBX, LEAF_8000_0001_ECX, LEAF_8000_0001_EDX
+from machine.errors import EngineError
+from machine.memory import PHYSICAL_LIMIT, GuestMemory
+
+TRANSLATOR_LIMIT = 1 << 52                 # what a page-table entry can hold
+VMCB_ADDRESS = PHYSICAL_LIMIT              # a page no guest can name: beyond the physical address width that CPUID reports
+
+_PAGES: list[stubs.CodePage] = []          # code that the library calls for as long as the process lives
+
+
+@functools.cache
+def _protect_every_alias(lib: ctypes.CDLL) -> bool:
+    """Puts `stubs.protect` in the place of `tlb_protect_code`, for all engines of the process. False if the library is not laid out for it."""
+    original = abi.address_of(lib, "tlb_protect_code_x86_64")
+    slot = c_uint64.from_address(abi.address_of(lib, "tlb_set_dirty_x86_64") + abi.PROTECT_CODE_SLOT)
+    if abs(slot.value - original) > 1 << 24:             # neither the function nor the linker's way to it, both of which lie in the library's code
+        return False
+    page = stubs.CodePage()
+    _PAGES.append(page)
+    slot.value = page.add(stubs.protect(abi.address_of(lib, "tlb_flush_x86_64"), original))
+    return True
+
+
+class AddressSpace(Protocol):
+    """What ports and MMIO lead to; `devices.core.bus.Bus` is one."""
+
+    def read(self, address: int, size: int) -> int: ...
+    def write(self, address: int, size: int, value: int) -> None: ...
+
+
+class Instance:
+    """An engine in the library, with nothing mapped yet.
+
+    Args:
+        lib: the library, verified.
+        failed: told of what a device raised while the guest ran; its answer is what the guest reads.
+
+    Attributes:
+        uc, cpu, env: host addresses of Unicorn's engine, its processor, and that processor's `CPUX86State`; `uc` is 0 once closed.
+        page: native code that lives as long as the engine.
+        keep: what the library refers to, likewise.
+    """
+
+    def __init__(self, lib: ctypes.CDLL, failed: Callable[[BaseException], int]) -> None:
+        self.lib = lib
+        self.page = stubs.CodePage()
+        self.keep: list[object] = [self.page]
+        self._failed = failed
+        self._quick_stores = ctypes.c_uint8(1)
+        self.uc = abi.open_engine(lib)
+        ctypes.c_int.from_address(self.uc + abi.UC_MODE).value = abi.UC_MODE_64   # the register API is 64-bit; the guest's mode is in hflags
+        ctypes.c_uint8.from_address(self.uc + abi.UC_NO_EXIT_REQUEST).value = 1
+        self.cpu = c_uint64.from_address(self.uc + abi.UC_CPU).value
+        self.env = c_uint64.from_address(self.cpu + abi.CPU_ENV_PTR).value
+        self._features()
+
+    def close(self) -> None:
+        """Frees it. Guest memory stays."""
+        if self.uc:
+            self.lib.uc_close(self.uc)
+            self.uc = 0
+
+    # --- memory --------------------------------------------------------------------------------------------------------------------
+    def map(self, memory: GuestMemory, mmio: AddressSpace) -> None:
+        """RAM and ROM as they are; everything between them, up to the physical address limit, leads to `mmio`."""
+        cursor = 0
+        for mapping in memory.mappings:
+            if mapping.base > cursor:
+                self._map_hole(cursor, mapping.base - cursor, mmio)
+            rights = abi.UC_PROT_ALL if mapping.writable else abi.UC_PROT_READ | abi.UC_PROT_EXEC
+            self.check(self.lib.uc_mem_map_ptr(self.uc, mapping.base, mapping.length, rights, mapping.host), f"map 0x{mapping.base:x}")
+            cursor = mapping.base + mapping.length
+        self._map_hole(cursor, PHYSICAL_LIMIT - cursor, mmio)
+        beyond = VMCB_ADDRESS + 4096          # page tables can name what CPUID says is not there
+        self._map_hole(beyond, TRANSLATOR_LIMIT - beyond, mmio)
+
+    def _map_hole(self, base: int, length: int, mmio: AddressSpace) -> None:
+        read, write = mmio.read, mmio.write
+
+        def on_read(_uc: int, offset: int, size: int, _user: int) -> int:
+            try:
+                return read(base + offset, size)
+            except BaseException as failure:  # noqa: BLE001 -- must not reach ctypes, which would print and drop it; `run` raises it
+                return self._failed(failure)
+
+        def on_write(_uc: int, offset: int, size: int, value: int, _user: int) -> None:
+            try:
+                write(base + offset, size, value)
+            except BaseException as failure:  # noqa: BLE001
+                self._failed(failure)
+
+        callbacks = abi.MMIO_READ_CALLBACK(on_read), abi.MMIO_WRITE_CALLBACK(on_write)
+        self.keep.extend(callbacks)
+        self.check(self.lib.uc_mmio_map(self.uc, base, length, callbacks[0], None, callbacks[1], None), f"map the hole at 0x{base:x}")
+        # Unicorn gives devices no right to be executed, and stops at a jump into one. A PC reads what the bus answers: all ones, hence #UD.
+        rights = c_uint32.from_address(self.lib.find_memory_mapping_x86_64(self.uc, base) + abi.REGION_PERMS)
+        assert rights.value == abi.UC_PROT_READ | abi.UC_PROT_WRITE
+        rights.value = abi.UC_PROT_ALL
+
+    def map_vmcb(self) -> int:
+        """Maps the hidden page from which the CPU takes interrupt vectors, and returns its host address."""
+        page = ctypes.create_string_buffer(8192)
+        host = (ctypes.addressof(page) + 4095) & ~4095
+        self.keep.append(page)
+        self.check(self.lib.uc_mem_map_ptr(self.uc, VMCB_ADDRESS, 4096, abi.UC_PROT_READ, host), "map the interrupt page")
+        c_uint64.from_address(self.env + abi.ENV_VM_VMCB).value = VMCB_ADDRESS
+        c_uint32.from_address(self.env + abi.ENV_HFLAGS2).value |= abi.HF2_GIF_MASK
+        return host
+
+    def answer_regions(self, memory: GuestMemory) -> None:
+        """Answers 'which region is this address in' at once for RAM below 4 GiB, since every slow store asks; and lets stores be slow only where code is."""
+        low, high = memory.mappings[0], memory.mappings[1]
+        lib, uc = self.lib, self.uc
+        regions = [lib.find_memory_mapping_x86_64(uc, mapping.base) for mapping in (low, high)]
+        pointer = c_uint64.from_address(uc + abi.UC_MEMORY_MAPPING)
+        code = stubs.region(high.base, high.base + high.length, regions[1], low.length, regions[0], pointer.value)
+        if abi.knows_notdirty_write(lib) and _protect_every_alias(lib):
+            sticky = ctypes.create_string_buffer(abi.REGION_PERMS + 8)
+            ctypes.c_int32.from_buffer(sticky, abi.REGION_PRIORITY).value = -1
+            c_uint32.from_buffer(sticky, abi.REGION_PERMS).value = abi.UC_PROT_ALL
+            self.keep.append(sticky)
+            asked = abi.address_of(lib, "tlb_set_dirty_x86_64") + abi.NOTDIRTY_ASKED
+            code = stubs.store(asked, ctypes.addressof(self._quick_stores), ctypes.addressof(sticky)) + code
+        pointer.value = self.page.add(code)
+
+    def watch_stores(self, watching: bool) -> None:
+        """While memory hooks are to see every store, none takes the quick way."""
+        self._quick_stores.value = not watching
+        self.forget_pages()
+
+    def invalidate(self, host: int, length: int) -> None:
+        """Drops translations of code in host memory that a device has just written."""
+        start = self.lib.qemu_ram_addr_from_host_x86_64(self.uc, host)
+        self.lib.tb_invalidate_phys_range_x86_64(self.uc, start, start + length)
+
+    # --- hooks ---------------------------------------------------------------------------------------------------------------------
+    def hook(self, kind: int, callback: object, *instruction: int, begin: int = 1, end: int = 0) -> int:
+        """Registers a native function's address or a ctypes callback, for all addresses or those from `begin` to `end`. Returns a handle for `unhook`."""
+        handle = ctypes.c_size_t()
+        target = ctypes.c_void_p(callback) if isinstance(callback, int) else callback
+        extra = [ctypes.c_int(value) for value in instruction]
+        self.check(self.lib.uc_hook_add(ctypes.c_void_p(self.uc), ctypes.byref(handle), ctypes.c_int(kind), target, None,
+                                          c_uint64(begin), c_uint64(end), *extra), f"hook {kind}")
+        return handle.value
+
+    def unhook(self, handle: int) -> None:
+        """Takes a hook away."""
+        self.check(self.lib.uc_hook_del(ctypes.c_void_p(self.uc), ctypes.c_size_t(handle)), "unhook")
+
+    def translate_anew(self) -> None:
+        """Hooks on code or memory have changed: what is translated does not know."""
+        self.lib.tb_flush_x86_64(self.cpu)
+        self.lib.tlb_flush_x86_64(self.cpu)
+
+    def forget_pages(self) -> None:
+        """What the processor remembers of page tables is void."""
+        self.lib.tlb_flush_x86_64(self.cpu)
+
+    # --- the rest ------------------------------------------------------------------------------------------------------------------
+    def _features(self) -> None:
+        """Lets the translator accept what CPUID announces, no less."""
+        for word, value in ((abi.FEAT_1_EDX, LEAF_1_EDX), (abi.FEAT_1_ECX, LEAF_1_ECX), (abi.FEAT_7_0_EBX, LEAF_7_EBX),
+                            (abi.FEAT_8000_0001_EDX, LEAF_8000_0001_EDX), (abi.FEAT_8000_0001_ECX, LEAF_8000_0001_ECX)):
+            c_uint64.from_address(self.env + abi.ENV_FEATURES + 8 * word).value = value
+
+    def check(self, error: int, what: str) -> None:
+        """Raises EngineError for an error code of Unicorn's."""
+        if error:
+            raise EngineError(f"unicorn: {what}: {self.lib.uc_strerror(error).decode()}")
