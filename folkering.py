@@ -91,7 +91,8 @@ def boot(options: Namespace) -> int:
 
 def boot_once(options: Namespace, rom: bytes, files: dict[str, bytes], alone: bool) -> "tuple[int, bool]":
     """From power-on to power-off. Returns the exit code, and whether the machine is to start over."""
-    from devices.backends.terminal import Recorder, Terminal
+    from devices.backends.output import Recorder
+    from devices.backends.terminal import Terminal
     from machine.boot import Firmware
     from machine.machine import INSTRUCTIONS, Configuration, Machine
     from machine.memory import MIB

@@ -176,14 +176,7 @@ def boot_parser() -> Parser:
 def run_parser() -> Parser:
     """`run`."""
     parser = Parser("run", "(--kernel FILE [--initrd FILE] [--append TEXT] | --firmware FILE | --load FILE) [OPTION]...", RUN_HELP, RUN_MORE)
-    guest = parser.add_argument_group("what to start")
-    guest.add_argument("--kernel", metavar="FILE", type=_file, help="a Linux bzImage, or a multiboot kernel")
-    guest.add_argument("--initrd", metavar="FILE", type=_file, help="the kernel's initial RAM disk, or a multiboot kernel's module")
-    guest.add_argument("--append", metavar="TEXT", help="the kernel's command line")
-    guest.add_argument("--firmware", metavar="FILE", type=_file, help="or a ROM image that ends at 4 GiB, such as SeaBIOS or one of your own")
-    guest.add_argument("--load", metavar="FILE", type=_file, help="or a snapshot, which goes on where it was saved")
-    _machine_options(parser, **RUN_DEFAULTS)
-    parser.set_defaults(cpus=None, memory=None, clock=None)                  # what is not said differs from what --load says otherwise
+    _guest_options(parser, "what to start")
     parser.add_argument("--schedule-seed", metavar="N", type=_whole(0, (1 << 64) - 1, "a seed"),
                         help="vary the length and order of the vCPUs' slices by this seed, to shake out races; the same seed, the same schedule")
     parser.add_argument("--serial", metavar="stdio|none|FILE", default="stdio", type=_output, help="where the first serial port goes (default stdio)")
@@ -204,17 +197,22 @@ def run_parser() -> Parser:
     return parser
 
 
-def debug_parser() -> Parser:
-    """`debug`."""
-    parser = Parser("debug", "(--kernel FILE [--initrd FILE] [--append TEXT] | --firmware FILE | --load FILE) [OPTION]...", DEBUG_HELP, DEBUG_MORE)
-    guest = parser.add_argument_group("what to debug")
+def _guest_options(parser: Parser, title: str, clock: str = "host") -> None:
+    """A machine with a guest of the user's own."""
+    guest = parser.add_argument_group(title)
     guest.add_argument("--kernel", metavar="FILE", type=_file, help="a Linux bzImage, or a multiboot kernel")
     guest.add_argument("--initrd", metavar="FILE", type=_file, help="the kernel's initial RAM disk, or a multiboot kernel's module")
     guest.add_argument("--append", metavar="TEXT", help="the kernel's command line")
-    guest.add_argument("--firmware", metavar="FILE", type=_file, help="or a ROM image that ends at 4 GiB")
-    guest.add_argument("--load", metavar="FILE", type=_file, help="or a snapshot")
-    _machine_options(parser, **RUN_DEFAULTS)
-    parser.set_defaults(cpus=None, memory=None, clock=None)
+    guest.add_argument("--firmware", metavar="FILE", type=_file, help="or a ROM image that ends at 4 GiB, such as SeaBIOS or one of your own")
+    guest.add_argument("--load", metavar="FILE", type=_file, help="or a snapshot, which goes on where it was saved")
+    _machine_options(parser, **RUN_DEFAULTS, clock=clock)
+    parser.set_defaults(cpus=None, memory=None, clock=None)                  # what is not said differs from what --load says otherwise
+
+
+def debug_parser() -> Parser:
+    """`debug`."""
+    parser = Parser("debug", "(--kernel FILE [--initrd FILE] [--append TEXT] | --firmware FILE | --load FILE) [OPTION]...", DEBUG_HELP, DEBUG_MORE)
+    _guest_options(parser, "what to debug", clock="instructions")
     parser.add_argument("--symbols", metavar="FILE", type=_file, help="an ELF file whose symbols name addresses")
     parser.add_argument("--serial", metavar="stdio|none|FILE", default="stdio", type=_output, help="where the guest's output goes (default stdio)")
     parser.add_argument("--replay", metavar="FILE", type=_file, help="debug what `run --record FILE` recorded; give what that was given to start")
@@ -303,12 +301,13 @@ PARSERS: dict[str, Callable[[], Parser]] = {
 }
 
 
-def _machine_options(parser: Parser, cpus: int, memory: int) -> None:
+def _machine_options(parser: Parser, cpus: int, memory: int, clock: str = "host") -> None:
     parser.add_argument("--cpus", metavar="N", default=cpus, type=_whole(1, MAX_CPUS, "the number of vCPUs"), help=f"vCPUs (default {cpus})")
     parser.add_argument("--memory", metavar="MIB", default=memory, type=_whole(MIN_MEMORY, MAX_MEMORY, "the memory in MiB"),
                         help=f"memory in MiB (default {memory})")
-    parser.add_argument("--clock", choices=("host", "instructions"), default="host",
-                        help="what the PC's clocks follow: the host's time (default), or the count of executed instructions, which makes runs repeatable")
+    parser.add_argument("--clock", choices=("host", "instructions"), default=clock,
+                        help="what the PC's clocks follow: the host's time, or the count of executed instructions, which makes runs repeatable "
+                        f"(default {clock})")
 
 
 def _whole(lowest: int, highest: int, what: str) -> Callable[[str], int]:

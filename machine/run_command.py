@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from devices.backends.terminal import OutputLost, Recorder, Terminal
+from devices.backends.output import OutputLost, Recorder
+from devices.backends.terminal import Terminal
 from devices.core.log import UnmodelledAccess
 from machine.boot import Firmware, kernel_from_files
 from machine.errors import EngineError, MachineError

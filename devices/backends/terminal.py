@@ -16,8 +16,9 @@ import types
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from devices.backends.output import CHUNK, Gathered
+
 ESCAPE = 0x01                        # Ctrl-A
-CHUNK = 4096
 FATAL_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 HELP = b"\r\n[Ctrl-A x  leave    Ctrl-A Ctrl-A  send a Ctrl-A    Ctrl-A h  this help]\r\n"
 # indices of what termios.tcgetattr returns
@@ -34,7 +35,7 @@ class SerialLine(Protocol):
         """Bytes arrive; no more than `space`."""
 
 
-class Terminal:
+class Terminal(Gathered):
     """Host input and output for one serial line.
 
     Args:
@@ -43,12 +44,11 @@ class Terminal:
         source, sink: file descriptors; `source` None takes no input.
 
     Attributes:
-        watch: told of every piece of output, e.g. to look for a text.
         farewell: what is typed when the input, a file or a pipe, has ended: Ctrl-D, say, for a shell.
     """
 
     def __init__(self, line: SerialLine, leave: Callable[[], None], source: int | None = 0, sink: int = 1) -> None:
-        self.watch: Callable[[bytes], None] | None = None
+        super().__init__()
         self.farewell = b""
         self._line, self._leave = line, leave
         self._source, self._sink = source, sink
@@ -56,7 +56,6 @@ class Terminal:
         self._before: dict[int, object] = {}
         self._escaped = False
         self._backlog = bytearray()
-        self._output = bytearray()
         self._sink_gone = False
 
     # --- the terminal's mode -----------------------------------------------------------------------------------------------------------
@@ -151,19 +150,8 @@ class Terminal:
         return bytes(passed)
 
     # --- output --------------------------------------------------------------------------------------------------------------------------
-    def write(self, data: bytes) -> None:
-        """Bytes of the guest; they leave at the next `flush`."""
-        self._output += data
-        if len(self._output) >= CHUNK:
-            self.flush()
-
-    def flush(self) -> None:
-        """Write out what has been gathered. A sink that has gone away ends the run."""
-        if not self._output:
-            return
-        data, self._output = bytes(self._output), bytearray()
-        if self.watch is not None:
-            self.watch(data)
+    def _put(self, data: bytes) -> None:
+        """A sink that has gone away ends the run."""
         while data and not self._sink_gone:
             try:
                 data = data[os.write(self._sink, data):]
@@ -176,51 +164,3 @@ class Terminal:
     def close(self) -> None:
         """Put the terminal's mode back."""
         self.restore()
-
-
-class OutputLost(Exception):
-    """What a guest said cannot be kept any more; the message is one line with the file's name."""
-
-
-class Recorder:
-    """Output that is kept in a file, or nowhere: a serial line without a person at its other end.
-
-    Args:
-        path: the file; None keeps nothing.
-
-    Raises:
-        OSError: the file cannot be written.
-    """
-
-    def __init__(self, path: str | None = None) -> None:
-        self.watch: Callable[[bytes], None] | None = None
-        self._path = path
-        self._file = open(path, "wb", buffering=0) if path is not None else None   # noqa: SIM115 -- closed by `close`
-        self._output = bytearray()
-
-    def write(self, data: bytes) -> None:
-        """Bytes of the guest."""
-        self._output += data
-        if len(self._output) >= CHUNK:
-            self.flush()
-
-    def flush(self) -> None:
-        """Write out what has been gathered. Raises OutputLost: the disk is full, or the file has gone."""
-        if not self._output:
-            return
-        data, self._output = bytes(self._output), bytearray()
-        if self.watch is not None:
-            self.watch(data)
-        try:
-            while data and self._file is not None:
-                data = data[self._file.write(data) or 0:]
-        except OSError as error:
-            raise OutputLost(f"{self._path}: {error.strerror}") from None
-
-    def close(self) -> None:
-        """Nothing more will come. Raises OutputLost."""
-        try:
-            self.flush()
-        finally:
-            if self._file is not None:
-                self._file.close()

@@ -12,7 +12,8 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from devices.backends.terminal import Recorder, Terminal
+from devices.backends.output import Recorder
+from devices.backends.terminal import Terminal
 from machine.debug.monitor import Monitor
 from machine.debug.symbols import NO_SYMBOLS, Symbols
 from machine.errors import EngineError, MachineError

@@ -87,6 +87,13 @@ def test_each_command_has_help(command: str, capsys: pytest.CaptureFixture[str])
     assert len(text.splitlines()) >= 5
 
 
+@pytest.mark.parametrize(("command", "clock"), [("run", "host"), ("boot", "host"), ("debug", "instructions")])
+def test_help_names_the_clock_that_the_command_takes(command: str, clock: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        folkering.main([command, "--help"])
+    assert f"(default {clock})" in " ".join(capsys.readouterr().out.split())
+
+
 def test_general_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert folkering.main(["--help"]) == 0
     text = capsys.readouterr().out

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from devices.backends.terminal import Recorder, Terminal
+from devices.backends.output import Recorder
+from devices.backends.terminal import Terminal
 
 
 class Line:
