@@ -85,6 +85,12 @@ def test_breakpoints_in_every_mode_and_a_step_back(machine: Machine) -> None:
     assert all(f"Thread {number} (active, 64-bit, ring 0)" in text for number in (1, 2, 3, 4))
 
 
+def test_a_breakpoint_in_16_bit_code(machine: Machine) -> None:
+    text, _ = debugged(machine, "break *0xffff0000", "continue", "info registers rip", "monitor cpus", "kill")
+    assert places(text) == [0xFFFF0000] and "Breakpoint 1, " in text
+    assert "0: active, real mode" in text
+
+
 def test_a_watchpoint_and_what_the_monitor_knows(machine: Machine) -> None:
     text, _ = debugged(machine, f"break *{NUCLEUS_ENTRY:#x}", "continue", "watch -l *(unsigned long*)($rsp-8)", "continue", "info registers rip",
                        f"monitor walk {NUCLEUS_ENTRY:#x}", "monitor device lapic0", "kill")
