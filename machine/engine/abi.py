@@ -108,6 +108,17 @@ REGION_PERMS = 136           # u32: UC_PROT_*
 NOTDIRTY_BEGIN, NOTDIRTY_LENGTH, NOTDIRTY_ASKED = 0x200, 0x170, 0x242
 NOTDIRTY_SHA256 = "c510de0d61d1ed89271eabd2c504b09f256f2a2c4908d05b6fe3be1c5df38160"
 PROTECT_CODE_SLOT = 0x10AF228   # from tlb_set_dirty: where the library looks up `tlb_protect_code`, called when a page gets its first translation
+
+# The check at the start of each block (exit_check.py): the call of `tcg_gen_callN` in `translator_loop`; opcodes and a condition of QEMU 5.0's tcg/tcg-opc.h
+# and tcg/tcg.h; where a TCGContext holds its uc_struct and the variable of the processor's state; `icount_decr`, from that state.
+EXIT_CHECK_CALL = 0x2A2
+INDEX_OP_SET_LABEL, INDEX_OP_LD_I32, TCG_COND_GE = 1, 13, 3
+TCG_CPU_ENV, TCG_UC = 0x98F0, 0x9970
+ENV_ICOUNT_DECR = -16
+EXIT_CHECK_FUNCTIONS = (("translator_loop_x86_64", 0x2D0), ("helper_check_exit_request_x86_64", 0x80), ("tcg_gen_brcondi_i32_x86_64", 0x80),
+                        ("tcg_gen_lookup_and_goto_ptr_x86_64", 0x70))
+EXIT_CHECK_SHA256 = "01a94acf82eb11e875a6cca5066b177b3cf3d48fb7ea240263fc8ad187e02557"
+
 TLB_ENTRY_WRITE = 8          # u64: the page's virtual address and flags
 TLB_NOTDIRTY = 0x400         # stores look for translations
 
@@ -207,6 +218,14 @@ def knows_notdirty_write(lib: ctypes.CDLL) -> bool:
     """Whether this library's `notdirty_write` is the one that the NOTDIRTY constants describe."""
     start = address_of(lib, "tlb_set_dirty_x86_64") + NOTDIRTY_BEGIN
     return hashlib.sha256(ctypes.string_at(start, NOTDIRTY_LENGTH)).hexdigest() == NOTDIRTY_SHA256
+
+
+def knows_exit_check(lib: ctypes.CDLL) -> bool:
+    """Whether the functions that `exit_check.py` relies on are those of the wheel that was studied, and so is the way to them."""
+    found = hashlib.sha256()
+    for name, length in EXIT_CHECK_FUNCTIONS:
+        found.update(ctypes.string_at(address_of(lib, name), length))
+    return found.hexdigest() == EXIT_CHECK_SHA256
 
 
 def open_engine(lib: ctypes.CDLL) -> int:

@@ -11,15 +11,13 @@ from collections.abc import Callable
 from ctypes import c_uint32, c_uint64
 from typing import Protocol
 
-from machine.engine import abi, stubs
+from machine.engine import abi, exit_check, stubs
 from machine.engine.cpuid import LEAF_1_ECX, LEAF_1_EDX, LEAF_7_EBX, LEAF_8000_0001_ECX, LEAF_8000_0001_EDX
 from machine.errors import EngineError
 from machine.memory import PHYSICAL_LIMIT, GuestMemory
 
 TRANSLATOR_LIMIT = 1 << 52                 # what a page-table entry can hold
 VMCB_ADDRESS = PHYSICAL_LIMIT              # a page no guest can name: beyond the physical address width that CPUID reports
-
-_PAGES: list[stubs.CodePage] = []          # code that the library calls for as long as the process lives
 
 
 @functools.cache
@@ -29,9 +27,7 @@ def _protect_every_alias(lib: ctypes.CDLL) -> bool:
     slot = c_uint64.from_address(abi.address_of(lib, "tlb_set_dirty_x86_64") + abi.PROTECT_CODE_SLOT)
     if abs(slot.value - original) > 1 << 24:             # neither the function nor the linker's way to it, both of which lie in the library's code
         return False
-    page = stubs.CodePage()
-    _PAGES.append(page)
-    slot.value = page.add(stubs.protect(abi.address_of(lib, "tlb_flush_x86_64"), original))
+    slot.value = stubs.resident(stubs.protect(abi.address_of(lib, "tlb_flush_x86_64"), original))
     return True
 
 
@@ -61,6 +57,7 @@ class Instance:
         self.keep: list[object] = [self.page]
         self._failed = failed
         self._quick_stores = ctypes.c_uint8(1)
+        exit_check.install(lib)
         self.uc = abi.open_engine(lib)
         ctypes.c_int.from_address(self.uc + abi.UC_MODE).value = abi.UC_MODE_64   # the register API is 64-bit; the guest's mode is in hflags
         ctypes.c_uint8.from_address(self.uc + abi.UC_NO_EXIT_REQUEST).value = 1

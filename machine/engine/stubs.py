@@ -3,7 +3,7 @@
 QEMU's functions leave by `longjmp` when delivery itself faults, and a `longjmp` must not cross a Python frame; and a page fault that
 entered Python would cost ten times what it costs QEMU. So these hooks are a few bytes of host code each, in one executable page.
 Unicorn needs executable memory for its own translations, so where this page is refused Unicorn cannot run either.
-`tests/machine/test_engine_stubs.py` assembles the listings below and compares them with the bytes.
+`tests/machine/engine/test_stubs.py` assembles the listings below and compares them with the bytes.
 
 Calling convention: System V AMD64 (rdi, rsi, rdx, rcx, r8, r9; rax back).
 """
@@ -325,7 +325,7 @@ def _imm64(value: int) -> bytes:
     return struct.pack("<Q", value)
 
 
-def _fill(code: str, **values: int) -> bytes:
+def fill(code: str, **values: int) -> bytes:
     """Machine code in hexadecimal, with 64-bit values in their places."""
     return bytes.fromhex(code.format(**{name: _imm64(value).hex() for name, value in values.items()}))
 
@@ -338,32 +338,32 @@ def store(asked: int, quick: int, sticky: int) -> bytes:
         quick: address of a byte; 0 switches this off.
         sticky: address of the `MemoryRegion` for pages with translations.
     """
-    return _fill(STORE_CODE, asked=asked, quick=quick, sticky=sticky)
+    return fill(STORE_CODE, asked=asked, quick=quick, sticky=sticky)
 
 
 def break_at(place: int, left: int, cpu: int, loop_exit: int) -> bytes:
     """`UC_HOOK_CODE` for one address: leaves before it, as `count` does."""
-    return _fill(BREAK_CODE, place=place, left=left, cpu=cpu, loop_exit=loop_exit)
+    return fill(BREAK_CODE, place=place, left=left, cpu=cpu, loop_exit=loop_exit)
 
 
 def pause(patience: int, attention: int, exec_exit: int) -> bytes:
     """`CPUClass.cpu_exec_exit`: counts `patience` down, and asks for a stop at 0."""
-    return _fill(PAUSE_CODE, patience=patience, attention=attention, exec_exit=exec_exit)
+    return fill(PAUSE_CODE, patience=patience, attention=attention, exec_exit=exec_exit)
 
 
 def protect(tlb_flush: int, original: int) -> bytes:
     """`tlb_protect_code`, for every alias of the page."""
-    return _fill(PROTECT_CODE, tlb_flush=tlb_flush, original=original)
+    return fill(PROTECT_CODE, tlb_flush=tlb_flush, original=original)
 
 
 def exception(cpu: int, do_interrupt: int, record: int) -> bytes:
     """`UC_HOOK_INTR`: deliver through the guest's IDT."""
-    return _fill(EXCEPTION_CODE, cpu=cpu, do_interrupt=do_interrupt, record=record)
+    return fill(EXCEPTION_CODE, cpu=cpu, do_interrupt=do_interrupt, record=record)
 
 
 def invalid_opcode(cpu: int, do_interrupt: int, record: int) -> bytes:
     """`UC_HOOK_INSN_INVALID`: deliver #UD and say that it was handled."""
-    return _fill(INVALID_OPCODE_CODE, cpu=cpu, do_interrupt=do_interrupt, record=record)
+    return fill(INVALID_OPCODE_CODE, cpu=cpu, do_interrupt=do_interrupt, record=record)
 
 
 def syscall(env: int, read_eflags: int, write_eflags: int, update_hflags: int, raise_exception: int) -> bytes:
@@ -447,3 +447,13 @@ class CodePage:
         self._map[start : start + len(code)] = code
         self._used = start + len(code)
         return self._base + start
+
+
+_RESIDENT: list[CodePage] = []
+
+
+def resident(code: bytes) -> int:
+    """Copies `code` to where it stays for as long as the process lives, for what all engines share, and returns its address."""
+    page = CodePage()
+    _RESIDENT.append(page)
+    return page.add(code)

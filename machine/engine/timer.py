@@ -11,22 +11,19 @@ import functools
 import os
 import struct
 
-from machine.engine.stubs import TIMER, CodePage
+from machine.engine.stubs import TIMER, resident
 from machine.errors import EngineError
 
 CLOCK_MONOTONIC = 1
 SIGEV_SIGNAL = 0
 SIGNAL = 44                       # a real-time signal nobody else here uses
-_PAGES: list[CodePage] = []
 SA_SIGINFO, SA_ONSTACK, SA_RESTART = 4, 0x08000000, 0x10000000
 
 
 @functools.cache
 def _handler() -> int:
     """The signal handler, one for the process, for as long as it lives."""
-    page = CodePage()
-    _PAGES.append(page)
-    return page.add(TIMER)
+    return resident(TIMER)
 
 
 class SliceTimer:

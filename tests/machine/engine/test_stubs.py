@@ -5,7 +5,7 @@ from __future__ import annotations
 import keystone
 import pytest
 
-from machine.engine import abi, stubs
+from machine.engine import abi, exit_check, stubs
 
 FAR = 0x1122334455667788          # any number that needs all 64 bits
 
@@ -79,6 +79,17 @@ def test_breakpoint_stub() -> None:
 
 def test_pause_stub() -> None:
     assert stubs.pause(FAR + 1, FAR + 15, FAR + 2) == assemble(stubs.PAUSE_LISTING, patience=FAR + 1, exec_exit=FAR + 2)
+
+
+def test_exit_check_stub() -> None:
+    addresses = {name: FAR + 30 + number for number, name in enumerate((*exit_check.FUNCTIONS, "tcg_gen_callN", "helper_check_exit_request"))}
+    listing = assemble(exit_check.CALL_LISTING, op_ld_i32=abi.INDEX_OP_LD_I32, op_set_label=abi.INDEX_OP_SET_LABEL, cond_ge=abi.TCG_COND_GE,
+                       tcg_cpu_env=abi.TCG_CPU_ENV, tcg_uc=abi.TCG_UC, icount_decr=abi.ENV_ICOUNT_DECR, **addresses)
+    assert exit_check.call(addresses) == listing
+
+
+def test_the_exit_check_is_in_line_with_the_supported_wheel() -> None:
+    assert exit_check.install(abi.load())
 
 
 def test_count_stub() -> None:
