@@ -101,8 +101,7 @@ def put_back(machine: Machine, checkpoint: Checkpoint) -> None:
         raise CheckpointError(f"a checkpoint of {describe(checkpoint.board)} does not fit {describe(board_of(machine))}")
     if machine.engine.running:
         raise CheckpointError("a machine cannot be replaced in the middle of a slice")
-    machine.memory.adopt(checkpoint.ram)
-    machine.engine.start_over()
+    machine.engine.start_over(machine.memory.adopt(checkpoint.ram))
     machine.clock.clear()
     machine.time.restore(checkpoint.time)
     offset = _tsc_offset(machine, checkpoint.tsc)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
+import re
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ PHYSICAL_LIMIT = 1 << 40
 MIN_RAM, MAX_RAM = 2 * MIB, 64 * GIB
 MAP_FIXED = 0x10
 COPY_CHUNK = 256 * KIB               # pieces of RAM that are looked at and copied as a whole
+PAGEMAP = "/proc/self/pagemap"       # 8 bytes a page; Linux, Documentation/admin-guide/mm/pagemap.rst
+PAGEMAP_HELD, PAGEMAP_FILE = 0xC0, 0x20       # of the highest byte: present or swapped out; a page of the file itself
+WRITTEN_PAGES = re.compile(rb"[%s]+" % re.escape(bytes(flags for flags in range(256) if flags & PAGEMAP_HELD and not flags & PAGEMAP_FILE)))
 E820_RAM, E820_RESERVED, E820_ACPI, E820_NVS = 1, 2, 3, 4
 
 
@@ -174,8 +178,12 @@ class GuestMemory:
             if piece != zeros[:len(piece)]:
                 yield offset, piece
 
-    def adopt(self, image: RamImage) -> None:
-        """Make the RAM what `image` holds, at the same host addresses: one system call, whatever its size. Translated code is not looked at."""
+    def adopt(self, image: RamImage) -> list[tuple[int, int]] | None:
+        """Make the RAM what `image` holds, at the same host addresses: one system call, whatever its size.
+
+        Returns the (host address, bytes) of what this changes, in whole pages, for whoever remembers something of the contents; None if that may be everything.
+        """
+        changed = self._written() if self._image is image else None
         if image.size != self.size:
             raise MachineError(f"an image of {image.size // MIB} MiB does not fit a machine with {self.size // MIB} MiB")
         libc = ctypes.CDLL(None, use_errno=True)
@@ -186,6 +194,22 @@ class GuestMemory:
         if mapped != self._host:
             raise MachineError(f"cannot map the guest's memory: {os.strerror(ctypes.get_errno())}")
         self._image = image
+        return changed
+
+    def _written(self) -> list[tuple[int, int]] | None:
+        """(host address, bytes) of the pages that were written since the RAM became a view of an image: the host's kernel has made copies of just those."""
+        runs = []
+        try:
+            with open(PAGEMAP, "rb", buffering=0) as pagemap:
+                for mapping in self.mappings:
+                    if mapping.writable:
+                        flags = os.pread(pagemap.fileno(), mapping.length // PAGE * 8, mapping.host // PAGE * 8)[7::8]
+                        if len(flags) * PAGE != mapping.length:
+                            return None
+                        runs += [(mapping.host + run.start() * PAGE, (run.end() - run.start()) * PAGE) for run in WRITTEN_PAGES.finditer(flags)]
+        except OSError:                                  # a host that keeps it to itself
+            return None
+        return runs
 
     def is_ram(self, address: int, length: int) -> bool:
         """Whether the whole range is RAM in one piece."""

@@ -278,12 +278,21 @@ class Engine:
             self._requests.value = 0
             self._loaded = None
 
-    def start_over(self) -> None:
-        """Memory and contexts have been replaced from outside: nothing that was loaded, cached or translated is valid any more."""
+    def start_over(self, changed: list[tuple[int, int]] | None) -> None:
+        """Memory and contexts have been replaced from outside: nothing that was loaded or cached is valid any more, nor what was translated from there.
+
+        Args:
+            changed: (host address, bytes) of memory that may have changed, in whole pages; None for all.
+        """
         self._loaded = None
         self._kicked = None
         self._requests.value = 0
-        self.instance.translate_anew()
+        if changed is None:
+            self.instance.translate_anew()
+            return
+        for host, length in changed:
+            self.instance.invalidate(host, length)
+        self.instance.forget_pages()
 
     def registers(self, vcpu: Vcpu, offset: int, length: int) -> bytes:
         """Bytes of the vCPU's `CPUX86State`."""
