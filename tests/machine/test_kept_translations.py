@@ -19,7 +19,7 @@ LETTERS = (EIGHT_BITS + "xor ax, ax; mov ds, ax; mov ss, ax; mov sp, 0x7000;"
 
 
 def letter(code: str) -> bytes:
-    """mov al, letter; retf"""
+    """A routine: `mov al, letter; retf`."""
     return b"\xb0" + code.encode() + b"\xcb"
 
 
