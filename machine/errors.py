@@ -11,5 +11,9 @@ class EngineError(MachineError):
     """The processor engine is not the one this project knows, or it failed."""
 
 
+class TargetError(MachineError):
+    """What a debugger asked for cannot be done; one line says why."""
+
+
 class LoadError(MachineError):
     """A kernel, initrd or firmware file cannot be used."""

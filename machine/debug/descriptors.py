@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from machine.debug.registers import BY_NAME
-from machine.debug.target import TargetError
+from machine.errors import TargetError
 from machine.engine import abi
 
 if TYPE_CHECKING:

@@ -44,22 +44,32 @@ class History:
         self._machine = machine
         self._journal = Journal(machine)
         self._chapters = [self._chapter()]
+        self._changed = False
 
     @property
     def now(self) -> int:
         """Instructions retired since power-on, of all processors."""
         return self._machine.stats.retired
 
+    def note_change(self) -> None:
+        """A debugger has written to a register or to memory, which no run repeats: what follows begins at a checkpoint of its own."""
+        self._changed = True
+
     def note_step(self, cpu: int) -> None:
         """A single step of a processor is about to be taken."""
+        self._begin_chapter(self._changed)
         self._chapters[-1].stops.append((self.now, self._machine.turns(), cpu))
 
     def note_run(self) -> None:
         """The machine is about to run."""
-        if self.now - self._chapters[-1].begin >= INTERVAL:
+        self._begin_chapter(self._changed or self.now - self._chapters[-1].begin >= INTERVAL)
+        self._chapters[-1].stops.append((self.now, self._machine.turns(), None))
+
+    def _begin_chapter(self, due: bool) -> None:
+        if due:
+            self._changed = False
             self._chapters.append(self._chapter())
             del self._chapters[:-KEPT]
-        self._chapters[-1].stops.append((self.now, self._machine.turns(), None))
 
     def back_one(self) -> bool:
         """To the instruction before. False if there is none: the machine stands at the oldest checkpoint."""
@@ -80,6 +90,7 @@ class History:
 
     def go_to(self, count: int) -> bool:
         """To the moment when so many instructions had retired; what came then or later is forgotten. False if that is too long ago."""
+        self._changed = False
         oldest = self._chapters[0]
         known = oldest.begin <= count
         chapter = next((one for one in reversed(self._chapters) if one.begin <= count), oldest)

@@ -13,7 +13,8 @@ from machine.debug import descriptors, explain
 from machine.debug.history import History
 from machine.debug.registers import BY_NAME, FLAGS, SEGMENTS
 from machine.debug.symbols import NO_SYMBOLS, Symbols
-from machine.debug.target import Target, TargetError
+from machine.debug.target import Target
+from machine.errors import TargetError
 from machine.outcome import ExitReason, Outcome
 from machine.trace import Trace
 

@@ -6,6 +6,7 @@ LARGEST = 1 << 20                    # bytes of a packet; a client that sends mo
 ESCAPE, TOGGLE = 0x7D, 0x20
 SPECIAL = b"#$}*"
 INTERRUPT = 0x03
+AGAIN = ord("-")                     # the other side could not read what it was sent last
 
 
 def packet(body: bytes) -> bytes:
@@ -37,7 +38,7 @@ def unescape(body: bytes) -> bytes:
 
 
 class PacketReader:
-    """Takes bytes as they come, gives packets: (body, whether its checksum is right), or an int for an interrupt. Acknowledgements and noise are dropped."""
+    """Takes bytes as they come, gives packets: (body, whether its checksum is right), or `INTERRUPT` or `AGAIN`. Acknowledgements and noise are dropped."""
 
     def __init__(self) -> None:
         self._data = bytearray()
@@ -48,13 +49,17 @@ class PacketReader:
         if len(self._data) > LARGEST:
             del self._data[:]
 
+    @property
+    def speaking(self) -> bool:
+        """Whether the other side has said something that is more than an acknowledgement, be it the beginning of a packet."""
+        return any(byte in self._data for byte in b"\x03$")
+
     def next(self) -> tuple[bytes, bool] | int | None:
-        """The next packet or interrupt, None if it is not complete yet."""
+        """The next packet or single byte that means something, None if it is not complete yet."""
         data = self._data
         while data:
-            if data[0] == INTERRUPT:
-                del data[0]
-                return INTERRUPT
+            if data[0] in (INTERRUPT, AGAIN):
+                return data.pop(0)
             if data[0] != ord("$"):
                 del data[0]
                 continue

@@ -44,6 +44,8 @@ def walk(read: Callable[[int, int], bytes], linear: int, cr0: int, cr3: int, cr4
     if not cr0 & PG:
         return Walk(linear, "no paging", (), linear & 0xFFFFFFFF)
     if efer & LMA:
+        if linear >> 47 not in (0, (1 << 17) - 1):
+            return Walk(linear, "4-level, not canonical:", (), None, "")
         levels = (("PML4E", 39, 9), ("PDPTE", 30, 9), ("PDE", 21, 9), ("PTE", 12, 9))
         return _follow(read, linear, "4-level", levels, cr3 & FRAME, 8)
     linear &= 0xFFFFFFFF

@@ -1,7 +1,8 @@
 """GDB's remote serial protocol: a server that is asked between slices, without threads.
 
 Source: "Debugging with GDB", appendix E "GDB Remote Serial Protocol". A vCPU is a thread, numbered from 1. Each resume is answered by exactly one stop reply.
-What is not known is answered by an empty packet, as the protocol asks; what cannot be done by E and a number. On the instruction clock, `bs` and `bc` go back.
+What is not known is answered by an empty packet, as the protocol asks; what cannot be done by `E.` and the reason, where GDB shows that, or E and a number.
+All stop when one does, and all go on together: non-stop mode is not offered. On the instruction clock, `bs` and `bc` go back.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from machine.debug.history import History
-from machine.debug.packets import PacketReader, escape, packet
-from machine.debug.registers import BY_NAME, REGISTERS, description
-from machine.debug.target import Target, TargetError
+from machine.debug.packets import AGAIN, INTERRUPT, PacketReader, escape, packet
+from machine.debug.registers import BY_NAME, REGISTERS, Register, description
+from machine.debug.target import Target
+from machine.errors import TargetError
 from machine.outcome import ExitReason, Outcome
 
 if TYPE_CHECKING:
@@ -25,7 +27,8 @@ MONITOR_PIECE = 2000                 # bytes of a monitor command's answer in on
 SIGINT, SIGTRAP, SIGKILL = 2, 5, 9
 SOFTWARE, HARDWARE, WRITE, READ, ACCESS = "0", "1", "2", "3", "4"
 WATCHES = {WRITE: (False, True, "watch"), READ: (True, False, "rwatch"), ACCESS: (True, True, "awatch")}
-INTERRUPT = 0x03
+HEXADECIMAL = frozenset("0123456789abcdefABCDEF")
+STEPS_BETWEEN_LOOKS = 100            # single steps of a range between two looks at the connection
 
 
 class Motion(enum.Enum):
@@ -33,6 +36,7 @@ class Motion(enum.Enum):
 
     CONTINUE = "c"
     STEP = "s"
+    RANGE = "r"
     BACK_STEP = "bs"
     BACK_CONTINUE = "bc"
     DETACH = "D"
@@ -59,6 +63,9 @@ class GdbServer:
         self._reason = f"T{SIGTRAP:02x}thread:1;"
         self._owes_reply = False
         self._thread = self._step_thread = 1
+        self._range = range(0)
+        self._last = b""
+        self._reasons: frozenset[str] = frozenset()
         self._breakpoints: dict[tuple[str, int, int], int] = {}
         machine.inputs.append(self)
 
@@ -75,7 +82,7 @@ class GdbServer:
             if was_connected and not self._stream.connected:      # what was said between the two of us is void for the next one
                 self._forget()
             self._reader.feed(data)
-            if data or (self._stream.connected and not was_connected):
+            if self._reader.speaking or (self._stream.connected and not was_connected):
                 self._pause = True
         return self._pause
 
@@ -109,6 +116,8 @@ class GdbServer:
             if self._history is not None:
                 self._history.note_step(cpu)
             return self.target.step(cpu)
+        if motion is Motion.RANGE:
+            return self._step_through(self._step_thread - 1)
         if motion is Motion.CONTINUE:
             if self._history is not None:
                 self._history.note_run()
@@ -120,14 +129,30 @@ class GdbServer:
         self._reason = f"T{SIGTRAP:02x}thread:{self._machine.engine.current + 1:x};" + ("" if arrived else "replaylog:begin;")
         return None
 
+    def _step_through(self, cpu: int) -> Outcome | None:
+        """Single steps while RIP is in the range, at least one; a breakpoint, a watchpoint or the debugger ends them, too."""
+        breakpoints, rip = self._machine.engine.breakpoints, BY_NAME["rip"]
+        steps = 0
+        while True:
+            if self._history is not None:
+                self._history.note_step(cpu)
+            outcome = self.target.step(cpu)
+            steps += 1
+            now = rip.read(self.target.vcpu(cpu))
+            if outcome is not None or breakpoints.hit is not None or now not in self._range or now in breakpoints.addresses:
+                return outcome
+            if steps % STEPS_BETWEEN_LOOKS == 0 and self.pump():
+                return None
+
     def _stand(self, motion: Motion, outcome: Outcome | None) -> None:
         """The machine stands: say why, once, if a debugger waits for it."""
-        cpu = self._machine.engine.current if motion is not Motion.STEP else self._step_thread - 1
+        stepping = motion in (Motion.STEP, Motion.RANGE)
+        cpu = self._step_thread - 1 if stepping else self._machine.engine.current
         self._thread = self._step_thread = cpu + 1
         if motion not in (Motion.BACK_STEP, Motion.BACK_CONTINUE):
             broke = outcome is not None and outcome.reason is ExitReason.BREAK
-            signal = SIGINT if motion is Motion.CONTINUE and not broke else SIGTRAP
-            self._reason = f"T{signal:02x}thread:{cpu + 1:x};" + (self._hit() if broke or motion is Motion.STEP else "")
+            signal = SIGINT if (motion is Motion.CONTINUE and not broke) or (motion is Motion.RANGE and self._pause) else SIGTRAP
+            self._reason = f"T{signal:02x}thread:{cpu + 1:x};" + (self._hit() if broke or stepping else "")
         self._standing = True
         if self._owes_reply:
             self._owes_reply = False
@@ -143,7 +168,8 @@ class GdbServer:
             name = WATCHES[{(False, True): WRITE, (True, False): READ}.get((watch.on_read, watch.on_write), ACCESS)][2] if watch else "watch"
             return f"{name}:{watch.linear if watch else hit.address:x};"
         kinds = {kind for kind, address, _ in self._breakpoints if address == hit.address}
-        return "hwbreak:;" if kinds == {HARDWARE} else "swbreak:;"
+        reason = "hwbreak" if kinds == {HARDWARE} else "swbreak"
+        return f"{reason}:;" if reason in self._reasons else ""
 
     def _say_end(self, outcome: Outcome) -> None:
         if self._owes_reply:
@@ -163,6 +189,8 @@ class GdbServer:
         while True:
             while (found := self._reader.next()) is not None:
                 if isinstance(found, int):
+                    if found == AGAIN and self._acknowledge and self._last:
+                        self._stream.write(self._last)
                     if found == INTERRUPT and self._owes_reply:
                         self._owes_reply = False
                         self._send(self._reason.encode())
@@ -175,7 +203,7 @@ class GdbServer:
                 motion = self._answer(body)
                 if motion is not None:
                     self._standing = False
-                    self._owes_reply = motion in (Motion.CONTINUE, Motion.STEP, Motion.BACK_STEP, Motion.BACK_CONTINUE)
+                    self._owes_reply = motion not in (Motion.DETACH, Motion.KILL)
                     return motion
             connected = self._stream.connected
             if not connected:
@@ -185,15 +213,16 @@ class GdbServer:
 
     def _forget(self) -> None:
         """The client has gone, in the middle of anything."""
-        self._acknowledge, self._owes_reply = True, False
+        self._acknowledge, self._owes_reply, self._last = True, False, b""
+        self._reasons = frozenset()
         self._reader = PacketReader()
 
     def _answer(self, body: bytes) -> Motion | None:
         try:
             answer = self._carry_out(body)
-        except TargetError:
-            answer = b"E01"
-        except (ValueError, IndexError, UnicodeDecodeError):          # what the client sent is no such packet
+        except TargetError as error:
+            answer = b"E01" if body[:1] in (b"m", b"M", b"X") else b"E." + str(error).encode("ascii", "replace")
+        except (ValueError, IndexError):                              # what the client sent is no such packet
             answer = b"E02"
         if isinstance(answer, Motion):
             return answer
@@ -202,17 +231,19 @@ class GdbServer:
         return None
 
     def _send(self, body: bytes) -> None:
-        self._stream.write(packet(escape(body)))
+        self._last = packet(escape(body))
+        self._stream.write(self._last)
 
     def _carry_out(self, body: bytes) -> bytes | Motion:
         text = body.decode("latin-1")
-        for prefix, method in _LONG:
-            if text.startswith(prefix):
-                return method(self, text[len(prefix):], body[len(prefix):])
+        for name, method in _LONG:
+            if text == name or (text.startswith(name) and (name[-1] in SEPARATORS or text[len(name)] in SEPARATORS)):
+                return method(self, text[len(name):], body[len(name):])
         method_of = _SHORT.get(text[:1])
         return b"" if method_of is None else method_of(self, text[1:], body[1:])
 
-    def _supported(self, _text: str, _body: bytes) -> bytes:
+    def _supported(self, text: str, _body: bytes) -> bytes:
+        self._reasons = frozenset(word[:-1] for word in text.lstrip(":").split(";") if word in ("swbreak+", "hwbreak+"))
         backwards = ";ReverseStep+;ReverseContinue+" if self._history is not None else ""
         return (f"PacketSize={LARGEST_PACKET:x};qXfer:features:read+;QStartNoAckMode+;vContSupported+;swbreak+;hwbreak+" + backwards).encode()
 
@@ -222,9 +253,13 @@ class GdbServer:
         return NOTHING
 
     def _features(self, text: str, _body: bytes) -> bytes:
-        offset, length = (int(number, 16) for number in text.split(","))
-        piece = description()[offset:offset + min(length, LARGEST_PACKET - 64)]
-        return (b"l" if offset + len(piece) >= len(description()) else b"m") + piece.encode()
+        annex, _, place = text.rpartition(":")
+        offset, length = self._pair(place)
+        document = description()
+        if annex != "target.xml" or offset > len(document):
+            return b"E00"
+        piece = document[offset:offset + min(length, LARGEST_PACKET - 64)]
+        return (b"l" if offset + len(piece) >= len(document) else b"m") + piece.encode()
 
     def _threads(self, _text: str, _body: bytes) -> bytes:
         return b"m" + b",".join(b"%x" % (cpu + 1) for cpu in range(self.target.cpus))
@@ -234,6 +269,8 @@ class GdbServer:
 
     def _choose(self, text: str, _body: bytes) -> bytes:
         thread = self._number(text[1:])
+        if text[0] not in "gc":
+            raise ValueError("no such purpose")
         if thread > 0:
             self.target.vcpu(thread - 1)
             if text[0] == "g":
@@ -255,20 +292,25 @@ class GdbServer:
             raise ValueError("not all registers")
         for register in REGISTERS:
             piece, data = data[:register.bits // 8], data[register.bits // 8:]
-            if register.write is not None and piece != self.target.read_register(self._thread - 1, register):
-                self.target.write_register(self._thread - 1, register, piece)
+            if piece != self.target.read_register(self._thread - 1, register):
+                self._write_register(register, piece)
         return b"OK"
 
     def _read_one(self, text: str, _body: bytes) -> bytes:
-        return self.target.read_register(self._thread - 1, REGISTERS[self._number(text)]).hex().encode()
+        return self.target.read_register(self._thread - 1, REGISTERS[self._hex(text)]).hex().encode()
 
     def _write_one(self, text: str, _body: bytes) -> bytes:
         number, value = text.split("=")
-        self.target.write_register(self._thread - 1, REGISTERS[self._number(number)], bytes.fromhex(value))
+        self._write_register(REGISTERS[self._hex(number)], bytes.fromhex(value))
         return b"OK"
 
+    def _write_register(self, register: Register, data: bytes) -> None:
+        self.target.write_register(self._thread - 1, register, data)
+        if self._history is not None:
+            self._history.note_change()
+
     def _read_memory(self, text: str, _body: bytes) -> bytes:
-        address, length = (int(number, 16) for number in text.split(","))
+        address, length = self._pair(text)
         return self.target.read(self._thread - 1, address, min(length, LARGEST_PACKET // 2 - 8)).hex().encode()
 
     def _write_memory(self, text: str, _body: bytes) -> bytes:
@@ -279,10 +321,12 @@ class GdbServer:
         return self._store(text[:text.index(":")], body[body.index(b":") + 1:])
 
     def _store(self, place: str, data: bytes) -> bytes:
-        address, length = (int(number, 16) for number in place.split(","))
+        address, length = self._pair(place)
         if length != len(data):
             raise ValueError("another length than was said")
         self.target.write(self._thread - 1, address, data)
+        if self._history is not None:
+            self._history.note_change()
         return b"OK"
 
     def _set_break(self, text: str, _body: bytes) -> bytes:
@@ -292,8 +336,8 @@ class GdbServer:
         return self._breakpoint(text, False)
 
     def _breakpoint(self, text: str, wanted: bool) -> bytes:
-        kind, address_text, size_text = text.partition(";")[0].split(",")
-        address, size = int(address_text, 16), int(size_text, 16)
+        kind, _, place = text.partition(";")[0].partition(",")
+        address, size = self._pair(place)
         key = (kind, address, size)
         if kind not in (SOFTWARE, HARDWARE, *WATCHES):
             return b""
@@ -316,15 +360,22 @@ class GdbServer:
         return b"OK"
 
     def _continue_actions(self, text: str, _body: bytes) -> bytes | Motion:
-        """vCont;action[:thread]...: a step is of one processor, and the others stand meanwhile; otherwise all run."""
+        """vCont;action[:thread]...: a step, or steps through a range, are of one processor, and the others stand meanwhile; otherwise all run."""
         for action in text.split(";"):
             verb, _, thread = action.partition(":")
-            if verb[:1] in ("s", "S"):
-                self._step_thread = self._number(thread) if thread and self._number(thread) > 0 else self._thread
-                self.target.vcpu(self._step_thread - 1)
-                return Motion.STEP
-            if verb[:1] not in ("c", "C", "t"):
+            motion = VERBS.get(verb[:1])
+            if motion is None or (verb[1:] and verb[0] in "cs"):
                 raise ValueError("no such action")
+            number = self._number(thread) if thread else 0
+            if number > 0:
+                self.target.vcpu(number - 1)
+            if motion is Motion.RANGE:
+                self._range = range(*self._pair(verb[1:]))
+            elif verb[0] in "CS":
+                self._hex(verb[1:])                                   # a signal means nothing to a machine
+            if motion is not Motion.CONTINUE:
+                self._step_thread = number if number > 0 else self._thread
+                return motion
         return Motion.CONTINUE
 
     def _motion(self, motion: Motion) -> bytes | Motion:
@@ -336,9 +387,16 @@ class GdbServer:
     def _step(self, text: str, _body: bytes) -> bytes | Motion:
         return self._from(text, Motion.STEP)
 
+    def _go_on_signalled(self, text: str, _body: bytes) -> bytes | Motion:
+        return self._from(text.partition(";")[2], Motion.CONTINUE)
+
+    def _step_signalled(self, text: str, _body: bytes) -> bytes | Motion:
+        return self._from(text.partition(";")[2], Motion.STEP)
+
     def _from(self, text: str, motion: Motion) -> Motion:
         if text:
-            self.target.write_register(self._step_thread - 1, BY_NAME["rip"], int(text, 16).to_bytes(8, "little"))
+            self._thread = self._step_thread
+            self._write_register(BY_NAME["rip"], (self._hex(text)).to_bytes(8, "little"))
         return motion
 
     def _leave(self, _text: str, _body: bytes) -> Motion:
@@ -382,22 +440,38 @@ class GdbServer:
 
     @staticmethod
     def _number(text: str) -> int:
-        return -1 if text == "-1" else int(text, 16)
+        """A thread; -1 is all of them, 0 any."""
+        return -1 if text == "-1" else GdbServer._hex(text)
+
+    @staticmethod
+    def _hex(text: str) -> int:
+        """A number of up to 64 bits, as the protocol writes it. Raises ValueError."""
+        if not 0 < len(text.lstrip("0") or "0") <= 16 or not HEXADECIMAL.issuperset(text):
+            raise ValueError("no number")
+        return int(text, 16)
+
+    @staticmethod
+    def _pair(text: str) -> tuple[int, int]:
+        first, second = text.split(",")
+        return GdbServer._hex(first), GdbServer._hex(second)
 
 
 NOTHING = b"\0nothing"               # an answer that has been given already
+SEPARATORS = ":;,?"                  # what may follow a packet's name; a longer name is another packet
+VERBS = {"c": Motion.CONTINUE, "C": Motion.CONTINUE, "s": Motion.STEP, "S": Motion.STEP, "r": Motion.RANGE}
 Method = Callable[[GdbServer, str, bytes], "bytes | Motion"]
 
 _LONG: tuple[tuple[str, Method], ...] = (
-    ("qSupported", GdbServer._supported), ("QStartNoAckMode", GdbServer._no_acknowledgements), ("qXfer:features:read:target.xml:", GdbServer._features),
+    ("qSupported", GdbServer._supported), ("QStartNoAckMode", GdbServer._no_acknowledgements), ("qXfer:features:read:", GdbServer._features),
     ("qfThreadInfo", GdbServer._threads), ("qsThreadInfo", lambda server, text, body: b"l"), ("qThreadExtraInfo,", GdbServer._thread_words),
     ("qC", lambda server, text, body: b"QC%x" % server._thread), ("qAttached", lambda server, text, body: b"1"), ("qRcmd,", GdbServer._monitor),
-    ("qOffsets", lambda server, text, body: b"Text=0;Data=0;Bss=0"), ("vCont?", lambda server, text, body: b"vCont;c;C;s;S;t"),
+    ("qOffsets", lambda server, text, body: b"Text=0;Data=0;Bss=0"), ("vCont?", lambda server, text, body: b"vCont;c;C;s;S;r"),
     ("vCont;", GdbServer._continue_actions), ("vKill", GdbServer._kill),
     ("bs", lambda server, text, body: server._motion(Motion.BACK_STEP)),
     ("bc", lambda server, text, body: server._motion(Motion.BACK_CONTINUE)))
 _SHORT: dict[str, Method] = {
     "?": lambda server, text, body: server._reason.encode(), "H": GdbServer._choose, "T": GdbServer._alive, "g": GdbServer._read_all, "G": GdbServer._write_all,
     "p": GdbServer._read_one, "P": GdbServer._write_one, "m": GdbServer._read_memory, "M": GdbServer._write_memory, "X": GdbServer._write_binary,
-    "Z": GdbServer._set_break, "z": GdbServer._clear_break, "c": GdbServer._go_on, "s": GdbServer._step, "D": GdbServer._leave,
+    "Z": GdbServer._set_break, "z": GdbServer._clear_break, "c": GdbServer._go_on, "s": GdbServer._step, "C": GdbServer._go_on_signalled,
+    "S": GdbServer._step_signalled, "D": GdbServer._leave,
     "k": lambda server, text, body: Motion.KILL}

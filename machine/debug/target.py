@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from machine.debug.paging import Walk, walk
 from machine.debug.registers import BY_NAME, REGISTERS, Register
 from machine.engine.vcpu import Activity
+from machine.errors import TargetError
 from machine.outcome import ExitReason, Outcome
 
 if TYPE_CHECKING:
@@ -19,10 +20,8 @@ if TYPE_CHECKING:
     from machine.machine import Machine
 
 PAGE = 4096
-
-
-class TargetError(Exception):
-    """What was asked cannot be done; one line says why."""
+TOP = 1 << 64
+LARGEST_WATCH = 4096                 # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +66,10 @@ class Target:
         return register.get(self.vcpu(cpu))
 
     def write_register(self, cpu: int, register: Register, data: bytes) -> None:
-        """Raises TargetError for a register that is read only here."""
-        if register.write is None:
-            raise TargetError(f"{register.name} cannot be written")
-        register.write(self.vcpu(cpu), int.from_bytes(data, "little"))
+        """Raises TargetError for a value that the register cannot hold, and ValueError for too many or few bytes."""
+        if len(data) != register.bits // 8:
+            raise ValueError(f"{register.name} has {register.bits // 8} bytes")
+        register.write(self, cpu, int.from_bytes(data, "little"))
 
     def registers(self, cpu: int) -> bytes:
         """All of them, in the order of `REGISTERS`."""
@@ -116,7 +115,7 @@ class Target:
         pieces: list[tuple[int | None, int]] = []
         while length > 0:
             size = min(length, PAGE - linear % PAGE)
-            pieces.append((self.walk(cpu, linear).physical, size))
+            pieces.append((self.walk(cpu, linear % TOP).physical, size))
             linear, length = linear + size, length - size
         return pieces
 
@@ -131,8 +130,10 @@ class Target:
 
     def add_watchpoint(self, cpu: int, linear: int, length: int, on_read: bool, on_write: bool) -> None:
         """Stop behind an access to these bytes, by whichever address. Raises TargetError where they are not mapped."""
+        if not 0 < length <= LARGEST_WATCH:
+            raise TargetError(f"a watchpoint of {length} bytes: 1 to {LARGEST_WATCH} are possible")
         pieces = self._pieces(cpu, linear, length)
-        if not pieces or any(physical is None for physical, _ in pieces):
+        if any(physical is None for physical, _ in pieces):
             raise TargetError(f"{linear:#x} is not mapped for processor {cpu}")
         watch = Watch(linear, length, on_read, on_write, tuple((physical, size) for physical, size in pieces if physical is not None))
         self._watches.append(watch)

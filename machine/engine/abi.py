@@ -86,7 +86,7 @@ ENV_HFLAGS = 176
 ENV_HFLAGS2 = 180
 ENV_SEGS = 184               # 6 x 24 bytes, order ES CS SS DS FS GS: u32 selector, u64 base @8, u32 limit @16, u32 flags @20
 ENV_SEG_SIZE = 24
-SEGMENT_LIMIT = 16           # offset of the limit inside a segment
+SEGMENT_BASE, SEGMENT_LIMIT, SEGMENT_FLAGS = 8, 16, 20
 ENV_LDT, ENV_TR, ENV_GDT, ENV_IDT = 328, 352, 376, 400
 ENV_CR = 424                 # 5 x u64
 ENV_EFER = 592
@@ -146,6 +146,9 @@ INTERNAL_FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "helper_write_eflags_x86_64": (None, [c_void_p, c_uint64, c_uint32]),
     "raise_exception_x86_64": (None, [c_void_p, c_int]),
     "x86_update_hflags_x86_64": (None, [c_void_p]),
+    "cpu_x86_update_cr0_x86_64": (None, [c_void_p, c_uint32]),
+    "cpu_x86_update_cr3_x86_64": (None, [c_void_p, c_uint64]),
+    "cpu_x86_update_cr4_x86_64": (None, [c_void_p, c_uint32]),
     "tlb_flush_x86_64": (None, [c_void_p]),
     "tlb_set_dirty_x86_64": (None, [c_void_p, c_uint64]),
     "tlb_protect_code_x86_64": (None, [c_void_p, c_uint64]),

@@ -15,6 +15,7 @@ BRAND = b"Folkering Virtual CPU"
 MAX_BASIC, MAX_HYPERVISOR, MAX_EXTENDED = 0x0B, 0x40000010, 0x80000008
 
 SIGNATURE = 0x00000663                      # family 6, model 6, stepping 3
+PHYSICAL_BITS, LINEAR_BITS = 40, 48
 LAPIC_BUS_HZ = 1_000_000_000                # what the LAPIC timer counts, before its divider
 
 _LEAF_1_EDX = {"FPU": 0, "DE": 2, "PSE": 3, "TSC": 4, "MSR": 5, "PAE": 6, "MCE": 7, "CX8": 8, "APIC": 9, "MTRR": 12, "PGE": 13, "MCA": 14,
@@ -93,7 +94,7 @@ class CpuidTable:
             case 0x80000007:
                 return 0, 0, 0, _INVARIANT_TSC
             case 0x80000008:
-                return 48 << 8 | 40, 0, max(self._cpus - 1, 0), 0     # 40 physical, 48 linear address bits
+                return LINEAR_BITS << 8 | PHYSICAL_BITS, 0, max(self._cpus - 1, 0), 0
             case _:
                 return 0, 0, 0, 0
 

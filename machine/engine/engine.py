@@ -323,6 +323,14 @@ class Engine:
         self._load(vcpu)
         self._lib.x86_update_hflags_x86_64(self._env)
 
+    def write_control(self, vcpu: Vcpu, number: int, value: int) -> None:
+        """CR0, CR3 or CR4, by the library's own functions: LMA follows PG, and no old translation of an address is left."""
+        self._load(vcpu)
+        update = {0: self._lib.cpu_x86_update_cr0_x86_64, 3: self._lib.cpu_x86_update_cr3_x86_64, 4: self._lib.cpu_x86_update_cr4_x86_64}[number]
+        update(self._env, value)
+        self._lib.x86_update_hflags_x86_64(self._env)
+        self.instance.forget_pages()
+
     # --- setting up ----------------------------------------------------------------------------------------------------------------
     def _load(self, vcpu: Vcpu) -> None:
         """Brings the vCPU's registers into the engine, putting those of the one before away."""

@@ -214,6 +214,24 @@ class Vcpu:
         """Writes a register by Unicorn's number."""
         self._engine.set_public_register(self, number, value, size)
 
+    def write_control(self, number: int, value: int) -> None:
+        """Writes CR0, CR3 or CR4 with all that follows from it. The value is one that the processor can hold."""
+        self._engine.write_control(self, number, value)
+
+    def write_efer(self, value: int) -> None:
+        """Writes EFER; LMA, which is CR0's affair, is as it was."""
+        self._write64(abi.ENV_EFER, value)
+        self.write_control(3, self._read64(abi.ENV_CR + 24))              # NXE changes what page tables say
+
+    def load_segment(self, segment: int, selector: int, base: int, limit: int, flags: int) -> None:
+        """Writes a segment register with its hidden part, `flags` as in a descriptor's upper half, and what follows from it: ring and operand size."""
+        self._write_segment(segment, selector, base, limit, flags)
+        self.update_mode()
+
+    def update_mode(self) -> None:
+        """Control registers, segments or flags have been written: derive what the translator goes by."""
+        self._engine.update_mode(self)
+
     def enter(self, entry: EntryState) -> None:
         """Puts the vCPU where a loader wants it to start."""
         entry.apply(self)

@@ -6,7 +6,8 @@ import pytest
 
 from machine import Configuration, Firmware, Machine
 from machine.debug.descriptors import descriptor, gdt, tss
-from machine.debug.target import Target, TargetError
+from machine.debug.target import Target
+from machine.errors import TargetError
 from tests.machine.rom import rom
 
 CODE_32, DATA_32, TSS_32 = 0x00CF9B000000FFFF, 0x00CF93000000FFFF, 0x0000890008000067

@@ -6,7 +6,7 @@ import re
 import shutil
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -47,7 +47,7 @@ def first_in_mode(mode: str) -> int:
     return found
 
 
-def debugged(machine: Machine, *commands: str) -> tuple[str, Outcome]:
+def debugged(machine: Machine, *commands: str, until: Callable[[], bool] | None = None) -> tuple[str, Outcome]:
     """What GDB says to these commands, and how the machine ended."""
     if GDB is None:
         pytest.skip("gdb is not installed")
@@ -59,7 +59,7 @@ def debugged(machine: Machine, *commands: str) -> tuple[str, Outcome]:
     reader = threading.Thread(target=lambda: said.append(process.communicate(timeout=SECONDS)[0]))
     reader.start()
     try:
-        outcome = server.run(timeout=SECONDS)
+        outcome = server.run(until=until, timeout=SECONDS)
     finally:
         server.close()
         process.kill() if not reader.is_alive() else None
@@ -105,6 +105,24 @@ def test_registers_and_memory_can_be_written(machine: Machine) -> None:
                        "x/1xb 0x7fffffffffff", "kill")
     assert "= 0x1122334455667788" in text and ":\t0x0000cafe" in text and "Cannot access memory" in text
     assert "= 0x5" in text
+
+
+def test_segment_and_control_registers_can_be_written_and_the_guest_runs_on(machine: Machine) -> None:
+    """Page tables are copied elsewhere and CR3 is turned to the copy; the nucleus then comes to where it idles without a kernel, as ever."""
+    output = bytearray()
+    machine.board.serial_out = output.extend
+    copy = "\n".join(f"set {{unsigned long}}{0x3000000 + 8 * place:#x} = {{unsigned long}}($tables + {8 * place})" for place in (0, 511))
+    text, _ = debugged(
+        machine, f"break *{NUCLEUS_ENTRY:#x}", "continue", "set $tables = (unsigned long)$cr3", *copy.splitlines(), "set $cr3 = 0x3000000", "print/x $cr3",
+        "set $fs_base = 0x12345678", "print/x $fs_base", "set $fs_base = 0x8000000000000000", "set $k_gs_base = 0x4000", "print/x $k_gs_base",
+        "set $cr0 = $cr0 | 0x10000", "print/x $cr0 & 0x10000", "set $cr0 = 0x33", "set $cr4 = 0", "set $efer = $efer | 0x2000", "set $cr2 = 0x1234",
+        "print/x $cr2", "set $ds = 0x7777", "set $es = $ss", "print $es == $ss", "set $mxcsr = 0x1f81", "print $mxcsr", "set $eflags = $eflags | 1",
+        "print $eflags", "stepi", "print/x $cr3", "print/x $fs_base", "detach", until=lambda: b"no gate" in output)
+    for part in ("= 0x3000000\n", "= 0x12345678\n", "'E.fs_base: 0x8000000000000000 is not a canonical address'", "= 0x4000\n", "= 0x10000\n",
+                 "'E.cr0: PG cannot be cleared in 64-bit code'", "'E.cr4: PAE cannot be cleared in long mode'", "'E.efer: 0x2000 is reserved", "= 0x1234\n",
+                 "'E.ds: selector 0x7777 is", "= 1\n", "[ IE IM DM ZM OM UM PM ]", "[ CF ", "= 0x3000000\n"):
+        assert part in text, (part, text)
+    assert b"no gate" in output
 
 
 def test_a_debugger_that_leaves_lets_the_machine_run(machine: Machine) -> None:

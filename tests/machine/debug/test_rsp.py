@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from machine import Configuration, ExitReason, Firmware, Machine
 from machine.debug.history import History
+from machine.debug.packets import AGAIN as AGAIN_PLEASE
 from machine.debug.packets import INTERRUPT, PacketReader, escape, packet, unescape
 from machine.debug.registers import REGISTERS, description
 from machine.debug.rsp import GdbServer, Motion
@@ -73,7 +74,8 @@ def talk(machine: Machine, *packets: bytes, raw: bytes = b"") -> list[bytes]:
 
 
 def test_each_resume_is_answered_by_one_stop_reply(machine: Machine) -> None:
-    answers = talk(machine, b"QStartNoAckMode", b"?", b"Z0,%x,1" % AGAIN, b"vCont;c", b"vCont;s:1", b"vCont;c", b"z0,%x,1" % AGAIN, b"vCont;c")
+    answers = talk(machine, b"qSupported:multiprocess+;swbreak+", b"QStartNoAckMode", b"?", b"Z0,%x,1" % AGAIN, b"vCont;c", b"vCont;s:1", b"vCont;c",
+                   b"z0,%x,1" % AGAIN, b"vCont;c")[1:]
     assert answers[:3] == [b"OK", b"T05thread:1;", b"OK"]
     assert answers[3:6] == [b"T05thread:1;swbreak:;", b"T05thread:1;", b"T05thread:1;swbreak:;"]
     assert answers[6:8] == [b"OK", b"W04"], "and then the guest ended with what it wrote to the exit port"
@@ -84,6 +86,7 @@ def test_registers_are_those_of_the_description(machine: Machine) -> None:
     assert len(answers[0]) == 2 * sum(register.bits // 8 for register in REGISTERS)
     assert answers[1] == bytes.fromhex("f0ffffff00000000").hex().encode(), "RIP is linear"
     assert answers[2:6] == [b"OK", b"1122000000000000", b"E02", b"E02"]
+    assert [register.name for register in REGISTERS][24 + 8 + 8 + 16:] == ["mxcsr", "fs_base", "gs_base", "k_gs_base", "cr0", "cr2", "cr3", "cr4", "efer"]
     assert [f'name="{register.name}"' in description() for register in REGISTERS] == [True] * len(REGISTERS)
 
 
@@ -100,7 +103,103 @@ def test_backwards(machine: Machine) -> None:
 
 
 def test_what_is_not_known_gets_an_empty_answer(machine: Machine) -> None:
-    assert talk(machine, b"vMustReplyEmpty", b"qTStatus", b"!", b"Z9,0,1", b"") == [b"", b"", b"", b"", b""]
+    unknown = (b"vMustReplyEmpty", b"qTStatus", b"!", b"Z9,0,1", b"", b"R00", b"qCRC:0,4", b"vContinue", b"QNonStop:1", b"qXfer:memory-map:read::0,100",
+               b"qXfer:features:write:target.xml:0:", b"vRun;", b"bsx", b"vFile:open:2f")
+    assert talk(machine, *unknown) == [b""] * len(unknown)
+
+
+def test_the_reason_of_a_break_is_told_to_those_who_asked_for_it(machine: Machine) -> None:
+    where = b"1,%x,1" % AGAIN
+    assert talk(machine, b"Z" + where, b"vCont;c")[1] == b"T05thread:1;"
+    assert talk(machine, b"qSupported:hwbreak+;swbreak-", b"Z" + where, b"vCont;s", b"vCont;c")[-1] == b"T05thread:1;hwbreak:;"
+
+
+def test_the_description_in_pieces_and_beyond_its_end(machine: Machine) -> None:
+    length = len(description())
+    answers = talk(machine, *(b"qXfer:features:read:%b" % rest for rest in (
+        b"target.xml:0,40", b"target.xml:%x,40" % (length - 1), b"target.xml:%x,40" % length, b"target.xml:%x,40" % (length + 1), b"other.xml:0,40",
+        b"target.xml:0", b"target.xml:-1,40", b"target.xml:0,ffffffffffffffff")))
+    assert answers[0] == b"m" + description()[:0x40].encode() and answers[1] == b"l>" and answers[2] == b"l"
+    assert answers[3:7] == [b"E00", b"E00", b"E02", b"E02"] and answers[7] == b"l" + description().encode()
+
+
+def test_numbers_are_hexadecimal_digits_and_nothing_else(machine: Machine) -> None:
+    nonsense = (b"m0x10,4", b"m-5,4", b"m+5,4", b"m1_0,4", b"m 5,4", b"m5", b"m5,4,3", b"m11112222333344445,4", b"p-1", b"P1=00", b"P1=" + b"00" * 9, b"P1",
+                b"Hz1", b"Z0,5", b"Z2,5,4,3", b"vCont", b"vCont;", b"vCont;t", b"vCont;c1", b"vCont;r5", b"vCont;C", b"vCont;S0g:1", b"s0x5", b"Xzz,1:a",
+                b"X5,1")
+    answers = talk(machine, *nonsense)
+    assert [answer for answer, sent in zip(answers, nonsense, strict=True) if answer != (b"" if sent == b"vCont" else b"E02")] == []
+
+
+def test_threads_and_addresses_that_do_not_exist_are_named(machine: Machine) -> None:
+    answers = talk(machine, b"Hg9", b"T2", b"vCont;s:5", b"Z2,500,ffffffff", b"Z2,500,0", b"m500,ffffffffffffffff")
+    assert answers[:3] == [b"E.there is no processor %d; they are 0 to 0" % cpu for cpu in (8, 1, 4)]
+    assert answers[3:5] == [b"E.a watchpoint of %d bytes: 1 to 4096 are possible" % size for size in (0xFFFFFFFF, 0)]
+    assert len(answers[5]) == 2 * (0x4000 // 2 - 8), "as much as fits a packet"
+
+
+def test_a_range_is_stepped_through_in_one_resume(machine: Machine) -> None:
+    inc, compare, jump, behind = AGAIN, AGAIN + 4, AGAIN + 9, AGAIN + 11
+    here = b"Z1,%x,1" % AGAIN
+    words = (here, b"vCont;c", b"z" + here[1:], b"vCont;r%x,%x:1" % (inc, behind), b"p10", b"m600,1", b"vCont;r%x,%x:1" % (behind, behind + 1), b"p10",
+             b"vCont;r0,0:1")
+    answers = talk(machine, *words)
+    assert answers[3:6] == [b"T05thread:1;", behind.to_bytes(8, "little").hex().encode(), b"05"]
+    assert answers[7] == (behind + 2).to_bytes(8, "little").hex().encode()
+    machine.close()
+    other = Machine(Firmware(rom(LOOP)), Configuration(memory=4 << 20, clock="instructions"))
+    stop = b"Z0,%x,1" % jump
+    answers = talk(other, here, b"vCont;c", stop, b"vCont;r%x,%x:1" % (inc, behind), b"p10", b"vCont;r%x,%x" % (inc, behind), b"p10", b"m600,1")
+    assert [answers[4], answers[6], answers[7]] == [jump.to_bytes(8, "little").hex().encode(), AGAIN.to_bytes(8, "little").hex().encode(), b"01"], \
+        f"a breakpoint at {compare:#x} or elsewhere in the range ends the steps"
+
+
+def test_going_on_with_a_signal_or_from_elsewhere(machine: Machine) -> None:
+    behind = AGAIN + 11
+    answers = talk(machine, b"S05;%x" % behind, b"p10", b"p0", b"C05")
+    assert answers[0] == b"T05thread:1;" and answers[1] == (behind + 2).to_bytes(8, "little").hex().encode() and answers[2].startswith(b"04")
+    assert answers[3] == b"W04"
+
+
+def test_an_answer_that_was_lost_is_sent_again(machine: Machine) -> None:
+    client = Client(raw=packet(b"?") + b"-" + b"+")
+    GdbServer(machine, client, wait=True).run(timeout=5.0)  # type: ignore[arg-type]
+    assert client.got.startswith(b"+" + packet(b"T05thread:1;") * 2)
+
+
+def test_an_acknowledgement_does_not_stop_a_machine(machine: Machine) -> None:
+    client = Client()
+    server = GdbServer(machine, client)  # type: ignore[arg-type]
+    client.read = lambda: b"+"  # type: ignore[method-assign]
+    server._stream.connected = server._pause = True
+    server._pause = False
+    assert not server.pump()
+    client.read = lambda: b"\x03"  # type: ignore[method-assign]
+    assert server.pump()
+
+
+def test_detach_and_kill_in_their_longer_forms() -> None:
+    for words, answer in ((b"vKill;1", [b"OK"]), (b"k", [])):
+        machine = Machine(Firmware(rom(LOOP)), Configuration(memory=4 << 20, clock="instructions"))
+        client = Client(words)
+        assert GdbServer(machine, client, wait=True).run(timeout=5.0).reason is ExitReason.STOPPED  # type: ignore[arg-type]
+        assert client.answers == answer and machine.stats.retired == 0
+        machine.close()
+    machine = Machine(Firmware(rom(LOOP)), Configuration(memory=4 << 20, clock="instructions"))
+    client = Client(b"Z0,%x,1" % AGAIN, b"D;1")
+    assert GdbServer(machine, client, wait=True).run(timeout=5.0).reason is ExitReason.DEBUG_EXIT  # type: ignore[arg-type]
+    assert client.answers == [b"OK", b"OK"] and not client.connected
+    machine.close()
+
+
+def test_what_a_debugger_writes_survives_going_back_to_behind_it_and_no_further(machine: Machine) -> None:
+    """A run that is repeated knows nothing of what was poked into it."""
+    where = b"Z0,%x,1" % AGAIN
+    answers = talk(machine, where, b"vCont;c", b"M600,1:02", b"P3=7700000000000000", b"vCont;c", b"vCont;s:1", b"vCont;s:1", b"bs", b"bs", b"m600,1", b"p3",
+                   b"bc", b"m600,1", b"bc", b"m600,1", b"p3")
+    assert answers[9:11] == [b"03", b"7700000000000000"], "one round on from the poked 2"
+    assert answers[12] == b"02", "where it was poked"
+    assert answers[14:16] == [b"00", b"6306000000000000"], "before: EDX holds the processor's signature"
 
 
 def test_a_damaged_packet_is_asked_for_again(machine: Machine) -> None:
@@ -131,7 +230,7 @@ def test_no_packet_hurts_the_host(packets: list[bytes]) -> None:
 def test_packets_come_out_as_they_went_in(body: bytes, noise: bytes) -> None:
     assert unescape(escape(body)) == body
     reader = PacketReader()
-    reader.feed(bytes(byte for byte in noise if byte not in (INTERRUPT, ord("$"))) + packet(escape(body)) + bytes((INTERRUPT,)))
+    reader.feed(bytes(byte for byte in noise if byte not in (INTERRUPT, AGAIN_PLEASE, ord("$"))) + packet(escape(body)) + bytes((INTERRUPT,)))
     assert reader.next() == (body, True)
     assert reader.next() == INTERRUPT and reader.next() is None
 
