@@ -121,9 +121,7 @@ class GdbServer:
         if motion is Motion.CONTINUE:
             if self._history is not None:
                 self._history.note_run()
-            for cpu in range(self.target.cpus):
-                self.target.stand(cpu)
-            return self._machine.run(until=lambda: self._pause or (until is not None and until()), timeout=timeout)
+            return self.target.resume(lambda: self._pause or (until is not None and until()), timeout)
         assert self._history is not None
         arrived = self._history.back_one() if motion is Motion.BACK_STEP else self._history.back_to_break()
         self._reason = f"T{SIGTRAP:02x}thread:{self._machine.engine.current + 1:x};" + ("" if arrived else "replaylog:begin;")

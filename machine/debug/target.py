@@ -36,12 +36,11 @@ class Watch:
 
 
 class Target:
-    """A machine under a debugger. From now on its instructions are counted, which halves its speed on the host's clock."""
+    """A machine under a debugger. It costs nothing while the machine runs, but that watchpoints make it count its instructions: half speed on the host's clock."""
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
         self._watches: list[Watch] = []
-        machine.engine.breakpoints.instrument()
 
     @property
     def cpus(self) -> int:
@@ -154,13 +153,15 @@ class Target:
     # --- running -----------------------------------------------------------------------------------------------------------------------
     def step(self, cpu: int) -> Outcome | None:
         """One instruction of one processor, without interrupts. None, or how the guest ended by it."""
+        self.machine.engine.breakpoints.instrument()
         return self.machine.step(cpu)
 
-    def resume(self, until: Callable[[], bool]) -> Outcome:
-        """Let all processors run until a breakpoint, the guest's end, or until `until` is true."""
+    def resume(self, until: Callable[[], bool], timeout: float | None = None) -> Outcome:
+        """Let all processors run until a breakpoint, the guest's end, until `until` is true, or for `timeout` seconds of host time."""
+        self.machine.engine.breakpoints.release()
         for cpu in range(self.cpus):
             self.stand(cpu)
-        return self.machine.run(until=until)
+        return self.machine.run(until=until, timeout=timeout)
 
     def stand(self, cpu: int) -> None:
         """A processor that stands at a breakpoint begins with its instruction."""
@@ -172,6 +173,7 @@ class Target:
         """The debugger leaves: nothing stops the machine any more."""
         self._watches.clear()
         self.machine.engine.breakpoints.clear()
+        self.machine.engine.breakpoints.release()
 
     @staticmethod
     def is_break(outcome: Outcome) -> bool:

@@ -1,7 +1,8 @@
 """Breakpoints and watchpoints, for debuggers.
 
 A breakpoint is a hook on one linear address: the instruction does not begin, as if the slice had ended just before it. A watchpoint is a hook on a range of
-physical addresses: the instruction that touches it is the slice's last. Neither costs anything elsewhere, but that memory hooks make every access slow.
+physical addresses: the instruction that touches it is the slice's last. Neither costs anything elsewhere, but that memory hooks make every access slow, and
+that watchpoints and single steps count instructions, which the host's clock does not do otherwise.
 """
 
 from __future__ import annotations
@@ -41,18 +42,30 @@ class Breakpoints:
         self._engine = engine
         self._code: dict[int, int] = {}                               # linear address -> hook
         self._memory: dict[tuple[int, int, bool, bool], tuple[list[int], object]] = {}
-        self._counting = engine.counted
+        self._count_hook: int | None = None
         self._touched: Hit | None = None
         self._stopped_at: dict[int, int] = {}                         # vCPU -> breakpoint that it has not executed yet
         self._watched_only = False
         self._note: Callable[[int], None] | None = None
         self.hit: Hit | None = None
 
+    @property
+    def counting(self) -> bool:
+        """Whether instructions are counted: always with the instruction clock, and with the host's between `instrument` and `release`."""
+        return self._engine.counted or self._count_hook is not None
+
     def instrument(self) -> None:
         """Count instructions from now on, also with the host's clock: `Engine.step` and watchpoints need it. About half speed."""
-        if not self._counting:
-            self._counting = True
-            self._engine.instance.hook(abi.UC_HOOK_CODE, self._engine.count_address)
+        if not self.counting:
+            self._count_hook = self._engine.instance.hook(abi.UC_HOOK_CODE, self._engine.count_address)
+            self._hook_code(self._engine.break_address)    # behind it: what a watchpoint ended is over before the next instruction is looked at
+            self._engine.instance.translate_anew()
+
+    def release(self) -> None:
+        """No more single steps for now: unless a watchpoint needs it, the host's clock runs at full speed again."""
+        if self._count_hook is not None and not self._memory:
+            self._engine.instance.unhook(self._count_hook)
+            self._count_hook = None
             self._engine.instance.translate_anew()
 
     # --- breakpoints -----------------------------------------------------------------------------------------------------------------

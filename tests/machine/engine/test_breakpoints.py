@@ -137,6 +137,43 @@ def test_watchpoints_are_physical_so_an_alias_does_not_escape(guest: Guest) -> N
     assert guest.engine.breakpoints.hit is not None and guest.engine.breakpoints.hit.address == 0x3000
 
 
+def test_the_host_s_clock_counts_only_while_a_step_or_a_watchpoint_needs_it() -> None:
+    """`retired_in_slice` is what the count hook has counted: it stays 0 where there is none."""
+    guest = Guest(counted=False)
+    text = "again: inc eax; mov [0x3000], rax; jmp again"
+    guest.load(text)
+    engine, points, where = guest.engine, guest.engine.breakpoints, address_of(text, "inc eax;")
+    points.add(where)
+    assert engine.run(0, BUDGET).reason is Reason.BREAK and not points.counting and engine.retired_in_slice() <= 0
+    points.instrument()
+    assert points.counting and engine.run(0, BUDGET).reason is Reason.BREAK and engine.retired_in_slice() == 3
+    points.watch(0x3000, 8, False, True)
+    points.release()
+    assert points.counting, "the watchpoint needs it"
+    points.unwatch(0x3000, 8, False, True)
+    points.release()
+    assert not points.counting and engine.run(0, BUDGET).reason is Reason.BREAK and engine.retired_in_slice() <= 0
+    points.remove(where)
+    assert engine.run(0, BUDGET).reason is Reason.BUDGET and engine.retired_in_slice() == 0
+    points.instrument()
+    assert engine.run(0, BUDGET).reason is Reason.BUDGET and engine.retired_in_slice() > 1000
+    guest.close()
+
+
+def test_a_watchpoint_s_stop_comes_before_the_next_instruction_s_breakpoint(guest: Guest) -> None:
+    """Although the breakpoint was there first, and with the host's clock the count came after it."""
+    text = "mov qword ptr [0x3000], 1; nop; hlt"
+    guest.load(text)
+    points = guest.engine.breakpoints
+    points.add(address_of(text, "mov qword ptr [0x3000], 1;"))
+    points.watch(0x3000, 8, False, True)
+    kinds = []
+    while guest.engine.run(0, BUDGET).reason is Reason.BREAK:
+        assert points.hit is not None
+        kinds.append(points.hit.kind)
+    assert kinds == ["write", "breakpoint"]
+
+
 @pytest.mark.parametrize("clock", ["instructions", "host"])
 def test_real_mode_with_a_code_segment_base(clock: str) -> None:
     """Breakpoints are linear: CS base 0xFFFF0000 plus IP, at the reset vector and behind it."""

@@ -104,6 +104,15 @@ def test_an_address(scenarios: Booter) -> None:
         pc.run_to(SEGMENT + 0xA000, within=0.01)
 
 
+def test_run_to_leaves_nothing_behind_that_slows_the_host_s_clock(scenarios: Booter) -> None:
+    pc = scenarios(firmware(TIMER, HANDLER), Configuration(memory=4 << 20))
+    pc.machine.board.as_firmware_leaves_it()
+    assert pc.run_to(SEGMENT + 0x9000) == 0
+    engine = pc.machine.engine
+    assert not engine.breakpoints.counting and not engine.breakpoints.addresses
+    assert engine.run(0, 1_000_000).retired == 0 and engine.retired_in_slice() == 0, "nothing has been counted"
+
+
 def test_a_fork_goes_its_own_way(scenarios: Booter) -> None:
     pc = scenarios(firmware(ECHO + END), SMALL)
     pc.wait_for(">")
