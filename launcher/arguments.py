@@ -205,6 +205,8 @@ def _guest_options(parser: Parser, title: str, clock: str = "host") -> None:
     guest.add_argument("--append", metavar="TEXT", help="the kernel's command line")
     guest.add_argument("--firmware", metavar="FILE", type=_file, help="or a ROM image that ends at 4 GiB, such as SeaBIOS or one of your own")
     guest.add_argument("--load", metavar="FILE", type=_file, help="or a snapshot, which goes on where it was saved")
+    guest.add_argument("--device", metavar="NAME", action="append", help="plug a PCI card in; may be given several times, a slot each; a name that is none "
+                       "gets the list")
     _machine_options(parser, **RUN_DEFAULTS, clock=clock)
     parser.set_defaults(cpus=None, memory=None, clock=None)                  # what is not said differs from what --load says otherwise
 
@@ -242,13 +244,14 @@ def _check_start(options: argparse.Namespace, parser: Parser, clock: str) -> Non
     started = [name for name in ("kernel", "firmware", "load") if getattr(options, name) is not None]
     if len(started) != 1:
         parser.error("give one of --kernel FILE, --firmware FILE and --load FILE" + (", not several" if started else ""))
-    for name in ("cpus", "memory", "clock", "schedule_seed"):
+    for name in ("cpus", "memory", "clock", "schedule_seed", "device"):
         if options.load is not None and getattr(options, name, None) is not None:
             parser.error(f"--{name.replace('_', '-')} does not go with --load; the snapshot says it")
     for name in ("initrd", "append"):
         if options.kernel is None and getattr(options, name) is not None:
             parser.error(f"--{name} goes with --kernel; a firmware gets no such thing")
     options.append = options.append or ""
+    options.device = tuple(options.device or ())
     for name, default in {**RUN_DEFAULTS, "clock": clock}.items():
         if getattr(options, name) is None:
             setattr(options, name, default)

@@ -16,6 +16,7 @@ PM_BASE, PM_SIZE = 0x600, 0x80
 APM_BASE = 0xB2
 ECAM = (LOW_RAM_LIMIT, 256 * MIB)                   # PCI configuration space, buses 0-255
 PCI_WINDOW = (LOW_RAM_LIMIT + 256 * MIB, 0xFEBFFFFF)
+PCI_PORTS = (0xC000, 0xFFFF)                        # where firmware puts I/O base addresses
 
 TIMER_IRQ, KEYBOARD_IRQ, SERIAL_IRQ, CLOCK_IRQ, MOUSE_IRQ, ISA_IRQS = 0, 1, 4, 8, 12, 16
 SCI = 9

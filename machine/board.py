@@ -2,12 +2,12 @@
 
 Interrupts: each ISA line goes to the 8259A pair and to the IOAPIC (IRQ 0 to pin 2, as the MADT says); the pair's INTR goes to LINT0 of every local
 APIC; the local APICs offer vectors to their processors. Every processor sees its own local APIC at the same address. Pins 16-23 of the IOAPIC
-are PIRQA#-PIRQH#, the last four of them the HPET's too.
+are PIRQA#-PIRQH#, the last four of them the HPET's too. Cards have the slots from 00:01.0 on; INTx# of slot s is PIRQ (s + x) mod 8, as the DSDT says.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from devices.apic_bus import ApicBus, DeliveryMode, Message
@@ -24,7 +24,9 @@ from devices.hpet import Hpet
 from devices.i8042 import I8042
 from devices.ioapic import PINS, IoApic
 from devices.lapic import Lapic
-from devices.pci.config_space import PciBus
+from devices.pci import config_space as pci
+from devices.pci.card import Card, Slot
+from devices.pci.config_space import Bar, PciBus, PciFunction
 from devices.pci.ecam import Ecam
 from devices.pci.host_bridge import ConfigAddress, ConfigData, HostBridge
 from devices.pci.lpc import LpcBridge
@@ -39,12 +41,16 @@ from devices.vga_text import VgaText
 from machine import address_map as at
 from machine import description
 from machine.engine.cpuid import LAPIC_BUS_HZ
+from machine.errors import MachineError
 from machine.memory import GuestMemory
 from machine.screen import Screen
-from machine.wiring import BoardDma, Cable, LocalApics, Multiplexer, Processors, Window
+from machine.wiring import BoardDma, Cable, FunctionDma, LocalApics, Multiplexer, Processors, Windows
 
 LCR, EIGHT_BITS = 3, 0x03                # of the serial port: no parity, one stop bit
 PCIEXBAR, PCIEXBAR_ENABLE = 0x60, 1      # of the host bridge
+LPC_SLOT = 31
+PIRQ_IRQS = (10, 10, 11, 11) * 2         # where firmware routes PIRQA#..PIRQH# to
+PIRQ_ROUTES = {0x60: 0, 0x68: 4}         # of the LPC bridge: where the routes of PIRQA#-PIRQD# and PIRQE#-PIRQH# are
 
 
 class Board:
@@ -58,6 +64,7 @@ class Board:
         log: told of a guest's mistakes.
         files: what fw_cfg offers beside the board's own files.
         wall_start: calendar time at power-on, ns since 1970.
+        cards: what is in the slots, from 00:01.0 on.
 
     Attributes:
         serial_out, debug_out: get what the guest writes to COM1 and to the debug consoles.
@@ -65,11 +72,16 @@ class Board:
         on_input: told of what comes from outside, (inlet, bytes); `inlets` is where the same can be handed in again.
         chips: every chip, to reset, save and describe.
         dma: what a device without an IOMMU in front of it reaches memory by.
+        cards: the functions in the slots, by name; the second of a kind is "edu-2".
+
+    Raises:
+        MachineError: there are too many cards, or one has the name of another chip.
     """
 
     def __init__(self, memory: GuestMemory, ports: Bus, mmio: Bus, clock: VirtualClock, processors: Processors, log: AccessLog,
-                 files: dict[str, bytes], wall_start: int) -> None:
+                 files: dict[str, bytes], wall_start: int, cards: Sequence[Card] = ()) -> None:
         self.memory = memory
+        self._log = log
         self.serial_out: Callable[[bytes], None] = lambda data: None
         self.debug_out: Callable[[bytes], None] = lambda data: None
         self.on_power_off: Callable[[], None] = lambda: None
@@ -120,21 +132,31 @@ class Board:
         self.vga = VgaText(clock, log)
 
         # PCI
+        self._port_windows, self._memory_windows = Windows(ports, log), Windows(mmio, log, memory)
         self.pci = PciBus(log)
-        self.host_bridge = HostBridge(log, Window(mmio, Ecam(self.pci), "pci-ecam", log, floor=memory.low_size).move)
-        acpi = Window(ports, self.pm.blocks["registers"], "pm.registers", log)
+        self.host_bridge = HostBridge(log, self._memory_windows.window(Ecam(self.pci), "pci-ecam").move)
+        acpi = self._port_windows.window(self.pm.blocks["registers"], "pm.registers")
         self.lpc = LpcBridge(log, self._isa_from_pci, lambda base: acpi.move(None if base is None else (base, at.PM_SIZE)), at.PM_BASE)
         self.pci.plug(0, 0, self.host_bridge)
-        self.pci.plug(31, 0, self.lpc)
+        self.pci.plug(LPC_SLOT, 0, self.lpc)
         for number, line in enumerate(self.lpc.pirq):
             line.connect(self._shared_pins[at.FIRST_PCI_GSI + number].input(line.name).set)
         self.config_address = ConfigAddress(log)
+        self._pirq = [WiredOr(line) for line in self.lpc.pirq]
+        self.cards: dict[str, PciFunction[Any]] = {}
+        for slot, card in enumerate(cards, 1):
+            alike = sum(other.name == card.name for other in cards[:slot])
+            self._plug(slot, card, card.name if alike == 1 else f"{card.name}-{alike}", clock)
 
         self.fw_cfg = FwCfg(log, self.dma, memory.size, self.cpus, {**description.firmware_files(memory, self.cpus), **files})
 
         self.chips: list[Chip[Any]] = [
             *self.pic.chips, *self.lapics, self.ioapic, self.pit, self.rtc, self.hpet, self.port61, self.i8042, self.serial, self.pm, self.reset_control,
-            self.port92, self.post, self.debug_console, self.debug_exit, self.vga, self.host_bridge, self.lpc, self.config_address, self.fw_cfg]
+            self.port92, self.post, self.debug_console, self.debug_exit, self.vga, self.host_bridge, self.lpc, self.config_address, self.fw_cfg,
+            *(chip for function in self.cards.values() for chip in (function, *function.parts))]
+        names = [chip.name for chip in self.chips]
+        if len(self.cards) < len(cards) or len(set(names)) < len(names):
+            raise MachineError(f"two chips of the board would have one name; the cards are {', '.join(card.name for card in cards)}")
         others: dict[str, BusDevice] = {"lapics": LocalApics(processors, self.lapics), "vga-memory": self.vga.memory,
                                         "pci-config-data": ConfigData(self.config_address, self.pci)}
         self._map(ports, at.PORTS, others)
@@ -146,6 +168,29 @@ class Board:
         devices = others | {f"{chip.name}.{block}": device for chip in self.chips for block, device in chip.blocks.items()}
         for place in places:
             (bus.map_exact if place.exact else bus.map)(place.base, place.length, devices[place.device], place.device)
+
+    def _plug(self, slot: int, card: Card, name: str, clock: VirtualClock) -> None:
+        """A card to its slot: its function with a DMA port, windows for its base addresses, and its interrupt pin."""
+        if slot >= LPC_SLOT:
+            raise MachineError(f"there is no slot for {card.name!r}: a board has {LPC_SLOT - 1}")
+        dma = FunctionDma(self.dma, slot << 3, name, self._log)
+        function = card.make(Slot(self._log, clock, dma, name))
+        dma.function = self.cards[name] = function
+        buses = {True: self._port_windows, False: self._memory_windows}
+        windows = {bar: buses[bar.io].window(function.region(bar), f"{name} BAR{bar.index}") for bar in function.BASES}
+
+        def place(bar: Bar, base: int | None) -> None:
+            windows[bar].move(None if base is None else (base, bar.size))
+
+        function.place = place
+        if function.pin:
+            function.intx.connect(self._pirq[self._pirq_of(slot, function)].input(function.intx.name).set)
+        self.pci.plug(slot, 0, function)
+
+    @staticmethod
+    def _pirq_of(slot: int, function: PciFunction[Any]) -> int:
+        """Which of PIRQA#..PIRQH# an interrupt pin is wired to: the DSDT says the same (machine/acpi/dsdt.py)."""
+        return (slot + function.pin - 1) % len(PIRQ_IRQS)
 
     def screen(self) -> Screen:
         """What the monitor shows now."""
@@ -173,6 +218,7 @@ class Board:
     # --- resets ------------------------------------------------------------------------------------------------------------------------
     def reset(self) -> None:
         """PLTRST#: every chip as after power-on; the clock's calendar and CMOS keep what they have."""
+        self.withdraw()
         for chip in self.chips:
             chip.reset()
 
@@ -181,8 +227,40 @@ class Board:
         for lapic in self.lapics:
             lapic.accept(Message(0, DeliveryMode.INIT, 0))
 
+    def withdraw(self) -> None:
+        """No card answers at any base address until its registers say so anew: so that none is in the way while all of them change."""
+        for function in self.cards.values():
+            function.withdraw()
+
     def as_firmware_leaves_it(self) -> None:
         """For a kernel that is booted without a firmware: what kernels expect one to have done."""
         self.lapics[0].virtual_wire()
         self.serial.blocks["registers"].write(LCR, 1, EIGHT_BITS)
         self.host_bridge.config.write(PCIEXBAR, 4, at.ECAM[0] | PCIEXBAR_ENABLE)
+        self._assign_cards()
+
+    def _assign_cards(self) -> None:
+        """Base addresses and interrupts, as a firmware gives them to what it finds: the largest first, so that each is aligned without gaps.
+
+        One that does not fit below 4 GiB is left alone. PIRQs are routed as SeaBIOS does it, the 8259A's inputs for them being levels.
+        """
+        if not self.cards:
+            return
+        for register, first in PIRQ_ROUTES.items():
+            for number in range(4):
+                self.lpc.config.write(register + number, 1, PIRQ_IRQS[first + number])
+        for irq in set(PIRQ_IRQS):
+            elcr = self.pic.chips[irq >> 3].blocks["elcr"]
+            elcr.write(0, 1, elcr.peek(0, 1) | 1 << (irq & 7))
+        free = {False: at.PCI_WINDOW[0], True: at.PCI_PORTS[0]}
+        last = {False: at.PCI_WINDOW[1], True: at.PCI_PORTS[1]}
+        bars = [(bar, function) for function in self.cards.values() for bar in function.BASES]
+        for bar, function in sorted(bars, key=lambda entry: -entry[0].size):
+            base = -(-free[bar.io] // bar.size) * bar.size
+            if base + bar.size - 1 <= last[bar.io]:
+                function.config.write(pci.BAR + 4 * bar.index, 4, base)
+                free[bar.io] = base + bar.size
+        for slot, function in enumerate(self.cards.values(), 1):
+            if function.pin:
+                function.config.write(pci.INTERRUPT_LINE, 1, PIRQ_IRQS[self._pirq_of(slot, function)])
+            function.config.write(pci.COMMAND, 2, pci.IO | pci.MEMORY)

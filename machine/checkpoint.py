@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from machine.schedule import Saved
 
 BOARD, BOARD_VERSION = "folkering-q35", 1     # the version grows whenever a chip's state changes its shape
+Kind = tuple[str, int, int, int, str, tuple[str, ...]]         # name and version of a board, CPUs, bytes of memory, clock, cards
 SIGNED_64 = 1 << 63
 COUNTERS = ("idle_ns", "slices", "retired", "resets", "triple_faults")
 
@@ -37,7 +38,7 @@ class Checkpoint:
     """One moment of a machine.
 
     Attributes:
-        board: what machine it fits: name and version of the board, CPUs, bytes of memory, clock.
+        board: what machine it fits: name and version of the board, CPUs, bytes of memory, clock, the names of the cards in its slots.
         time: of the clock's source, as that saves it.
         tsc: what the guest's time-stamp counter showed.
         vcpus: in order.
@@ -47,7 +48,7 @@ class Checkpoint:
         ram: all of it.
     """
 
-    board: tuple[str, int, int, int, str]
+    board: Kind
     time: int
     tsc: int
     vcpus: tuple[VcpuState, ...]
@@ -57,10 +58,11 @@ class Checkpoint:
     ram: RamImage
 
 
-def board_of(machine: Machine) -> tuple[str, int, int, int, str]:
+def board_of(machine: Machine) -> Kind:
     """What a checkpoint of this machine fits."""
     configuration = machine.configuration
-    return (BOARD, BOARD_VERSION, configuration.cpus, configuration.memory, configuration.clock)
+    return (BOARD, BOARD_VERSION, configuration.cpus, configuration.memory, configuration.clock,
+            tuple(card.name for card in configuration.cards))
 
 
 def take(machine: Machine) -> Checkpoint:
@@ -108,6 +110,7 @@ def put_back(machine: Machine, checkpoint: Checkpoint) -> None:
     try:
         for vcpu, state in zip(machine.engine.vcpus, checkpoint.vcpus, strict=True):
             vcpu.restore(state, offset)
+        machine.board.withdraw()
         for chip in _in_restore_order(machine):
             chip.restore(checkpoint.chips[chip.name])
         machine.take_turns(checkpoint.turns)
@@ -125,10 +128,10 @@ def _in_restore_order(machine: Machine) -> list[Chip[Any]]:
     return [chip for chip in board.chips if chip not in controllers] + controllers
 
 
-def describe(board: tuple[str, int, int, int, str]) -> str:
+def describe(board: Kind) -> str:
     """A board in words."""
-    name, version, cpus, memory, clock = board
-    return f"{name} {version} with {cpus} CPUs, {memory >> 20} MiB and the {clock} clock"
+    name, version, cpus, memory, clock, cards = board
+    return f"{name} {version} with {cpus} CPUs, {memory >> 20} MiB and the {clock} clock" + (f", and the cards {', '.join(cards)}" if cards else "")
 
 
 def _guest_tsc(machine: Machine) -> int:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import select
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -28,6 +28,7 @@ from machine.schedule import Saved, Schedule, Turn
 from machine.stats import Stats
 
 if TYPE_CHECKING:
+    from devices.pci.card import Card
     from machine.boot import Boot
     from machine.checkpoint import Checkpoint
     from machine.screen import Screen
@@ -73,6 +74,7 @@ class Configuration:
         schedule_seed: varies order and length of the vCPUs' turns reproducibly; None is round robin of equal turns.
         strict: an access to a register field that a chip's model leaves out is an error.
         reboot: a guest's reset starts it over; otherwise it ends the run.
+        cards: what is in the PCI slots, from 00:01.0 on.
     """
 
     memory: int = 256 * MIB
@@ -81,6 +83,7 @@ class Configuration:
     schedule_seed: int | None = None
     strict: bool = False
     reboot: bool = True
+    cards: tuple[Card, ...] = ()
 
 
 class Machine:
@@ -118,8 +121,12 @@ class Machine:
         self.engine = Engine(self.memory, self.ports, self.mmio, configuration.cpus, counted, rdtsc, self._tsc_hz)
         if isinstance(self.time, InstructionTime):
             self.time.in_slice = self.engine.retired_in_slice
-        self.board = Board(self.memory, self.ports, self.mmio, self.clock, self.engine, self.log, boot.files(),
-                           wall_time() if configuration.clock == HOST else VIRTUAL_WALL_START)
+        try:
+            self.board = Board(self.memory, self.ports, self.mmio, self.clock, self.engine, self.log, boot.files(),
+                               wall_time() if configuration.clock == HOST else VIRTUAL_WALL_START, configuration.cards)
+        except BaseException:
+            self.engine.close()
+            raise
         self.board.on_power_off = lambda: self._end(Outcome(ExitReason.POWER_OFF))
         self.board.on_debug_exit = lambda value: self._end(Outcome(ExitReason.DEBUG_EXIT, value))
         self.board.on_reset = self._reset_requested
@@ -258,15 +265,18 @@ class Machine:
         """Write a snapshot that another process can `load`. Raises SnapshotError."""
         from machine.snapshot import write
 
-        write(path, self.checkpoint(), self._boot, asdict(self.configuration))
+        values = {item.name: getattr(self.configuration, item.name) for item in fields(self.configuration)}
+        write(path, self.checkpoint(), self._boot, {**values, "cards": tuple(card.name for card in self.configuration.cards)})
 
     @classmethod
-    def load(cls, path: str | Path, *, strict: bool = False, reboot: bool = True) -> Machine:
-        """A machine that goes on where one was saved. Raises SnapshotError."""
+    def load(cls, path: str | Path, *, strict: bool = False, reboot: bool = True, cards: Iterable[Card] = ()) -> Machine:
+        """A machine that goes on where one was saved; `cards` are those of your own that it had. Raises MachineError."""
+        from machine.cards import cards_named
         from machine.snapshot import read
 
         checkpoint, boot, configuration = read(path)
-        return cls.from_checkpoint(checkpoint, boot, Configuration(**{**configuration, "strict": strict, "reboot": reboot}))
+        found = cards_named(configuration["cards"], cards)
+        return cls.from_checkpoint(checkpoint, boot, Configuration(**{**configuration, "strict": strict, "reboot": reboot, "cards": found}))
 
     def turns(self) -> Saved:
         """Whose turn it is, for a checkpoint."""

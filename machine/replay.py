@@ -23,14 +23,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from machine.checkpoint import board_of, describe, digest
+from machine.checkpoint import Kind, board_of, describe, digest
 from machine.errors import MachineError
 from machine.machine import CUT
 
 if TYPE_CHECKING:
     from machine.machine import Machine
 
-FORMAT, VERSION = "folkering-recording", 1
+FORMAT, VERSION = "folkering-recording", 2
 LARGEST_LINE = 1 << 20                  # bytes; a FIFO takes sixteen
 
 
@@ -195,7 +195,7 @@ class Recording:
     """A file that was read. `end` and `digest` are None where its process died."""
 
     name: str
-    board: tuple[str, int, int, int, str]
+    board: Kind
     seed: int | None
     start: str
     events: tuple[Event, ...]
@@ -240,8 +240,8 @@ def _parse(name: str, lines: Iterator[bytes]) -> Recording:
         head = json.loads(next(lines, b"null"))
         version = head[FORMAT]
         if version == VERSION:
-            board_name, board_version, cpus, memory, clock = head["board"]
-            board = str(board_name), int(board_version), int(cpus), int(memory), str(clock)
+            board_name, board_version, cpus, memory, clock, cards = head["board"]
+            board = str(board_name), int(board_version), int(cpus), int(memory), str(clock), tuple(str(card) for card in cards)
             seed, start = None if head["seed"] is None else int(head["seed"]), str(head["start"])
     except (ValueError, KeyError, TypeError, RecursionError):
         raise ReplayError(f"recording {name}: this is no recording") from None

@@ -16,6 +16,7 @@ from devices.backends.output import OutputLost, Recorder
 from devices.backends.terminal import Terminal
 from devices.core.log import UnmodelledAccess
 from machine.boot import Firmware, kernel_from_files
+from machine.cards import cards_named
 from machine.errors import EngineError, MachineError
 from machine.machine import HOST, Configuration, Machine
 from machine.memory import MIB
@@ -63,6 +64,7 @@ class RunOptions:
     trace: str | None = None
     record: str | None = None
     replay: str | None = None
+    device: tuple[str, ...] = ()
 
 
 class OutputWatch:
@@ -191,7 +193,8 @@ def machine_of(options: RunOptions) -> Machine:
     """A new machine, or one that goes on from a snapshot."""
     if options.load is not None:
         return Machine.load(options.load, strict=options.strict, reboot=not options.no_reboot)
-    configuration = Configuration(options.memory * MIB, options.cpus, options.clock, options.schedule_seed, options.strict, not options.no_reboot)
+    configuration = Configuration(options.memory * MIB, options.cpus, options.clock, options.schedule_seed, options.strict, not options.no_reboot,
+                                  cards_named(options.device))
     return Machine(_boot(options), configuration)
 
 

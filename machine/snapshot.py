@@ -20,13 +20,13 @@ from pathlib import Path
 from typing import IO, Any
 
 from machine.boot import Boot, Firmware, Linux, Multiboot
-from machine.checkpoint import BOARD, BOARD_VERSION, Checkpoint, CheckpointError, describe
+from machine.checkpoint import BOARD, BOARD_VERSION, Checkpoint, CheckpointError, Kind, describe
 from machine.engine.vcpu import VcpuState
 from machine.memory import KIB, MAX_RAM, RamImage
 from machine.schedule import Saved
 
 MAGIC = b"FOLKSNAP"
-VERSION = 2
+VERSION = 3
 HEAD, PIECE = struct.Struct("<8sIQ"), struct.Struct("<QII")
 PIECE_LENGTH = 64 * KIB
 LEVEL = 1                            # of compression: RAM is written once and read often, and time is what matters
@@ -39,7 +39,7 @@ class SnapshotError(CheckpointError):
 
 
 def write(path: str | Path, checkpoint: Checkpoint, boot: Boot, configuration: dict[str, Any]) -> None:
-    """Write a snapshot; the file is there whole or not at all. Raises SnapshotError."""
+    """Write a snapshot; the file is there whole or not at all. In `configuration` cards are names. Raises SnapshotError."""
     path = Path(path)
     kind = next((name for name, cls in BOOTS.items() if isinstance(boot, cls)), None)
     if kind is None:
@@ -77,7 +77,7 @@ def _write(file: IO[bytes], header: bytes, ram: RamImage) -> None:
 
 
 def read(path: str | Path) -> tuple[Checkpoint, Boot, dict[str, Any]]:
-    """A checkpoint, what its machine boots from, and its configuration. Raises SnapshotError in one line."""
+    """A checkpoint, what its machine boots from, and its configuration, with the names of cards. Raises SnapshotError in one line."""
     try:
         with Path(path).open("rb") as file:
             return _read(file, str(path))
@@ -127,9 +127,9 @@ def _whole(value: object) -> int:
     return value
 
 
-def _board(value: Any) -> tuple[str, int, int, int, str]:
-    name, version, cpus, memory, clock = value
-    return str(name), _whole(version), _whole(cpus), _whole(memory), str(clock)
+def _board(value: Any) -> Kind:
+    name, version, cpus, memory, clock, cards = value
+    return str(name), _whole(version), _whole(cpus), _whole(memory), str(clock), tuple(str(card) for card in cards)
 
 
 def _vcpu(values: dict[str, Any]) -> VcpuState:
@@ -169,11 +169,11 @@ def _boot(value: dict[str, Any]) -> Boot:
             raise ValueError("this cannot be booted")
 
 
-def _configuration(values: Any, board: tuple[str, int, int, int, str]) -> dict[str, Any]:
+def _configuration(values: Any, board: Kind) -> dict[str, Any]:
     seed = values["schedule_seed"]
-    if (values["cpus"], values["memory"], values["clock"]) != board[2:]:
+    if (values["cpus"], values["memory"], values["clock"], tuple(values["cards"])) != board[2:]:
         raise ValueError("configuration and board differ")
-    return {"memory": board[3], "cpus": board[2], "clock": board[4], "schedule_seed": None if seed is None else _whole(seed)}
+    return {"memory": board[3], "cpus": board[2], "clock": board[4], "cards": board[5], "schedule_seed": None if seed is None else _whole(seed)}
 
 
 def _pieces(file: IO[bytes], digest: Any, name: str) -> Iterator[tuple[int, int, bytes]]:

@@ -3,6 +3,7 @@
     17254896 cpu0 lapic0: EOI <- 0x0
     17254912 cpu1 takes interrupt 0xec
     17255016 dma reads 16 bytes at 0x7fe0
+    17255120 00:01.0 dma writes 100 bytes at 0x200000
 
 The first number is nanoseconds of virtual time. With the instruction clock two runs of the same inputs give the same bytes. An interrupt's line stands where it
 was noticed that the processor has taken it, which is before the next access to its local APIC.
@@ -51,8 +52,9 @@ class Trace:
     def _interrupt(self, cpu: int, vector: int) -> None:
         self._line(f"cpu{cpu} takes interrupt {vector:#x}")
 
-    def _transfer(self, writing: bool, iova: int, length: int) -> None:
-        self._line(f"dma {'writes' if writing else 'reads'} {length} bytes at {iova:#x}")
+    def _transfer(self, writing: bool, iova: int, length: int, requester: int | None) -> None:
+        sender = "" if requester is None else f"{requester >> 8:02x}:{requester >> 3 & 0x1F:02x}.{requester & 7} "
+        self._line(f"{sender}dma {'writes' if writing else 'reads'} {length} bytes at {iova:#x}")
 
     def _line(self, text: str) -> None:
         self._write(f"{self._machine.clock.now()} {text}\n".encode())

@@ -16,6 +16,7 @@ from devices.core.dma import DmaFault
 from devices.core.irq import IrqLine
 from devices.core.log import AccessLog
 from devices.lapic import Lapic
+from devices.pci.config_space import PciFunction
 from devices.uart16550 import SerialPeer
 from machine.memory import GuestMemory
 
@@ -30,30 +31,67 @@ class Processors(Protocol):
 
 
 class BoardDma:
-    """A device's way to memory while there is no IOMMU: addresses are the guest's physical ones, and 0xFEExxxxx is the interrupt window."""
+    """A device's way to memory while there is no IOMMU: addresses are the guest's physical ones, and 0xFEExxxxx is the interrupt window.
+
+    Attributes:
+        trace: told of each transfer: (is it a write, address, bytes, who sends). PCI functions send as their requester id, the board's own chips as None.
+    """
 
     def __init__(self, memory: GuestMemory, apics: ApicBus) -> None:
         self._memory, self._apics = memory, apics
-        self.trace: Callable[[bool, int, int], None] | None = None     # told of each transfer: (is it a write, address, bytes)
+        self.trace: Callable[[bool, int, int, int | None], None] | None = None
 
-    def read(self, iova: int, length: int) -> bytes:
+    def read(self, iova: int, length: int, requester: int | None = None) -> bytes:
         """Bytes of RAM. Raises DmaFault."""
         if self.trace is not None:
-            self.trace(False, iova, length)
+            self.trace(False, iova, length, requester)
         if not self._memory.is_ram(iova, length):
             raise DmaFault(iova, f"{length} bytes there are not RAM")
         return self._memory.read(iova, length)
 
-    def write(self, iova: int, data: bytes) -> None:
+    def write(self, iova: int, data: bytes, requester: int | None = None) -> None:
         """Bytes to RAM, or a message-signalled interrupt. Raises DmaFault."""
         if self.trace is not None:
-            self.trace(True, iova, len(data))
+            self.trace(True, iova, len(data), requester)
         if MSI_WINDOW <= iova < MSI_WINDOW + MSI_WINDOW_SIZE and len(data) == 4:
             self._apics.deliver_msi(iova, int.from_bytes(data, "little"))
         elif self._memory.is_ram(iova, len(data)):
             self._memory.write(iova, data)
         else:
             raise DmaFault(iova, f"{len(data)} bytes there are not RAM")
+
+
+class FunctionDma:
+    """The DMA port of one PCI function: it says who sends, and lets nothing pass while the function is no bus master (PCI 3.0, 6.2.2), messages included.
+
+    Args:
+        dma: the board's.
+        requester: bus << 8 | slot << 3 | function.
+        name: of the function.
+        log: told of what was refused.
+
+    Attributes:
+        function: whose port it is; the board sets it when the function is there.
+    """
+
+    def __init__(self, dma: BoardDma, requester: int, name: str, log: AccessLog) -> None:
+        self._dma, self.requester, self._name, self._log = dma, requester, name, log
+        self.function: PciFunction[Any] | None = None
+
+    def read(self, iova: int, length: int) -> bytes:
+        """Bytes of RAM. Raises DmaFault."""
+        self._check(iova)
+        return self._dma.read(iova, length, self.requester)
+
+    def write(self, iova: int, data: bytes) -> None:
+        """Bytes to RAM, or a message-signalled interrupt. Raises DmaFault."""
+        self._check(iova)
+        self._dma.write(iova, data, self.requester)
+
+    def _check(self, iova: int) -> None:
+        if self.function is None or not self.function.is_master:
+            self._log.note(self._name, "COMMAND", "DMA refused: the function is no bus master", address=iova)
+            raise DmaFault(iova, f"{self._name} is no bus master")
 
 
 class LocalApics:
@@ -98,35 +136,71 @@ class Multiplexer:
         self._output.set((self.instead if self._replaced else self.usual).level)
 
 
-class Window:
-    """Where a device is that software can move. Where something else is already it answers nowhere, which is noted.
+class Windows:
+    """Where devices are that software moves about on one bus: base addresses of PCI functions, the ACPI block, configuration space.
+
+    Where something else is already, or RAM, a window answers nowhere, which is noted, until that has gone. Of two windows at one place the one that was made
+    first answers; on a real bus both would, and damage what is read.
 
     Args:
-        bus: what it moves on.
-        device: what answers.
-        name: of the region.
+        bus: what they move on.
         log: told of windows that cannot be.
-        floor: the lowest address that is not RAM.
+        memory: what else is on the bus.
     """
 
-    def __init__(self, bus: Bus, device: BusDevice, name: str, log: AccessLog, floor: int = 0) -> None:
-        self._bus, self._device, self._name, self._log, self._floor = bus, device, name, log, floor
-        self._base: int | None = None
+    def __init__(self, bus: Bus, log: AccessLog, memory: GuestMemory | None = None) -> None:
+        self._bus, self._log, self._memory = bus, log, memory
+        self._windows: list[Window] = []
+
+    def window(self, device: BusDevice, name: str) -> Window:
+        """A window for `device`, which is nowhere yet. `name` is what the region is called."""
+        made = Window(self, device, name)
+        self._windows.append(made)
+        return made
+
+    def settle(self, moved: Window) -> None:
+        """One of them has moved: work out which of them answer."""
+        answered = [window for window in self._windows if window.answers_at is not None and window is not moved]
+        for window in self._windows:
+            if window.answers_at is not None:
+                self._bus.unmap(window.answers_at)
+                window.answers_at = None
+        for window in self._windows:
+            if window.place is not None and self._is_free(*window.place):
+                with contextlib.suppress(BusOverlap, ValueError):
+                    self._bus.map(*window.place, window.device, window.name)
+                    window.answers_at = window.place[0]
+        if moved.place is None:
+            return
+        if moved.answers_at is None:
+            self._log.note(moved.name, "", "put where something else is, or nothing can be", base=moved.place[0])
+        for window in answered:
+            if window.answers_at is None:
+                self._log.note(moved.name, "", f"put over {window.name}", base=moved.place[0])
+
+    def _is_free(self, base: int, length: int) -> bool:
+        """Whether neither RAM nor ROM is there."""
+        return self._memory is None or not any(one.base < base + length and base < one.base + one.length for one in self._memory.mappings)
+
+
+class Window:
+    """Where a device is that software can move.
+
+    Attributes:
+        device, name: what answers, and what its region is called.
+        place: (base, length) where software wants it, or None.
+        answers_at: the base if it really answers there.
+    """
+
+    def __init__(self, windows: Windows, device: BusDevice, name: str) -> None:
+        self._windows, self.device, self.name = windows, device, name
+        self.place: tuple[int, int] | None = None
+        self.answers_at: int | None = None
 
     def move(self, place: tuple[int, int] | None) -> None:
         """To (base, length), or away."""
-        if self._base is not None:
-            self._bus.unmap(self._base)
-            self._base = None
-        if place is None:
-            return
-        base, length = place
-        if base >= self._floor:
-            with contextlib.suppress(BusOverlap, ValueError):
-                self._bus.map(base, length, self._device, self._name)
-                self._base = base
-        if self._base is None:
-            self._log.note(self._name, "", "put where something else is, or nothing can be", base=base)
+        self.place = place
+        self._windows.settle(self)
 
 
 class Cable(SerialPeer):

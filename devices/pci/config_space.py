@@ -33,6 +33,7 @@ STATUS_FIELDS = (
     Field("RECEIVED_TARGET_ABORT", 12, W1C), Field("RECEIVED_MASTER_ABORT", 13, W1C), Field("SIGNALLED_SERR", 14, W1C), Field("PARITY_ERROR", 15, W1C))
 IO, MEMORY, MASTER, INTX_DISABLE = 1 << 0, 1 << 1, 1 << 2, 1 << 10
 INTERRUPT = 1 << 3
+COMMAND, BAR, INTERRUPT_LINE, INTERRUPT_PIN = 0x04, 0x10, 0x3C, 0x3D          # offsets of a type 0 header
 
 
 @dataclass
@@ -114,6 +115,7 @@ class PciFunction(Chip[S]):
 
     Attributes:
         BASES: its base address registers.
+        parts: further chips that belong to it, such as the table of MSI-X; set by the constructor.
         place: told (register, address) when the function begins to answer there, (register, None) when it no longer does.
         intx: its interrupt pin, high while asserted.
     """
@@ -122,6 +124,7 @@ class PciFunction(Chip[S]):
 
     def __init__(self, log: AccessLog, name: str = "") -> None:
         super().__init__(log, name)
+        self.parts: tuple[Chip[Any], ...] = ()
         self.place: Callable[[Bar, int | None], None] | None = None
         self.intx = IrqLine(name=f"{self.name} INTx")
         self._bars: dict[int, Bar] = {bar.index: bar for bar in self.BASES}
@@ -132,6 +135,26 @@ class PciFunction(Chip[S]):
     def config(self) -> BusDevice:
         """Its configuration space."""
         return self.blocks["config"]
+
+    @property
+    def is_master(self) -> bool:
+        """Whether it may do DMA and send messages (6.2.2)."""
+        return self.state.command & MASTER != 0
+
+    @property
+    def pin(self) -> int:
+        """Its interrupt pin: 0 for none, 1..4 for INTA#..INTD#."""
+        return self.config.peek(INTERRUPT_PIN, 1)
+
+    def region(self, bar: Bar) -> BusDevice:
+        """What answers at one of its base addresses. A function that has any overrides this. `Bus` puts several devices into one."""
+        raise NotImplementedError(f"{self.name} does not say what base address {bar.index} leads to")
+
+    def withdraw(self) -> None:
+        """Answer at no base address any more, until the state says so anew: all of a board is about to be reset or restored."""
+        for bar in self.BASES:
+            if self._placed.pop(bar.index, None) is not None and self.place is not None:
+                self.place(bar, None)
 
     def no_register(self, block: str, offset: int, size: int, written: int | None) -> None:
         """Looking around in configuration space is no mistake; elsewhere it is."""

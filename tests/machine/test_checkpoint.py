@@ -248,7 +248,7 @@ def test_a_snapshot_that_claims_the_impossible_is_refused_although_its_digest_is
 @pytest.mark.parametrize("boot", [Linux(b"kernel", b"initrd", "append"), Multiboot(b"kernel", ((b"one", "text"), (b"two", "")), "append"),
                                   Firmware(b"image", {"opt/file": b"bytes"})])
 def test_what_is_booted_comes_back_from_a_file(build: Build, tmp_path: Path, boot: Linux | Multiboot | Firmware) -> None:
-    configuration = {"memory": 4 * MIB, "cpus": 1, "clock": "instructions", "schedule_seed": 5}
+    configuration = {"memory": 4 * MIB, "cpus": 1, "clock": "instructions", "cards": (), "schedule_seed": 5}
     write(tmp_path / "saved", build().checkpoint(), boot, configuration)
     assert read(tmp_path / "saved")[1:] == (boot, configuration)
 

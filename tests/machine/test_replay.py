@@ -240,12 +240,12 @@ def test_another_end_is_noticed(build: Build, tmp_path: Path) -> None:
     assert "before the recording does" in (recording.difference(machine, False) or "")
 
 
-GOOD = {"folkering-recording": 1, "board": ["folkering-q35", 1, 1, 4 << 20, "instructions"], "seed": None, "start": ""}
+GOOD = {"folkering-recording": 2, "board": ["folkering-q35", 1, 1, 4 << 20, "instructions", []], "seed": None, "start": ""}
 
 
 @pytest.mark.parametrize(("lines", "message"), [
     ([], "this is no recording"), (["\x7fELF"], "this is no recording"), ([[1, 2]], "this is no recording"), ([{"a": 1}], "this is no recording"),
-    ([GOOD | {"folkering-recording": 9}], "version 9; this program reads version 1"), ([GOOD | {"board": 1}], "this is no recording"),
+    ([GOOD | {"folkering-recording": 9}], "version 9; this program reads version 2"), ([GOOD | {"board": 1}], "this is no recording"),
     ([GOOD, {"x": 1}], "line 2 is damaged"), ([GOOD, [5, 5, "com1", "a"], [4, 6, ""]], "line 3 is damaged \\(time goes back"),
     ([GOOD, [1, 1, "com1"]], "line 2 is damaged"), ([GOOD, [1, 1, "com1", "\u1234"]], "line 2 is damaged"), ([GOOD, [1, 1, "", "a"]], "line 2 is damaged"),
     ([GOOD, {"end": [1, 1], "digest": ""}, [2, 2, ""]], "line 3 is damaged \\(something follows the end"), ([GOOD, [[[]]]], "line 2 is damaged"),
