@@ -3,6 +3,7 @@
 Specification: IBM Personal System/2 Hardware Interface Technical Reference (1991), "Keyboard (101- and 102-Key)": commands, scan code sets 1 and 2, typematic.
 
 Keys are named by Linux's numbers (linux/input-event-codes.h, KEY_*), the same that virtio-input uses; for the main block these are the codes of set 1.
+keys.py has names for them.
 
 Not modelled: scan code set 3 (asking for it is answered with RESEND), the time that bytes take on the wire.
 """
@@ -24,6 +25,7 @@ SET_LEDS, DO_ECHO, SET_SCAN_CODES, READ_ID, SET_TYPEMATIC = 0xED, 0xEE, 0xF0, 0x
 ENABLE, DISABLE, SET_DEFAULTS, DO_RESEND, RESET = 0xF4, 0xF5, 0xF6, 0xFE, 0xFF
 TYPEMATIC_DEFAULT = 0x2B             # 10.9 a second after 500 ms
 PAUSE, PRINT_SCREEN = 119, 99
+KEY_LIMIT = 0x300                    # KEY_MAX + 1
 
 # Set 2 by key number, from KEY_ESC (1) to KEY_KPDOT (83)
 MAIN_BLOCK = bytes.fromhex(
@@ -106,16 +108,29 @@ class Keyboard:
         state: what it remembers.
         clock: for keys that repeat.
         ready: called when there is something in the queue.
+
+    Attributes:
+        heard: told of each key, before it acts, as `enter` takes it.
     """
 
     def __init__(self, state: KeyboardState, clock: VirtualClock, ready: Callable[[], None]) -> None:
         self.state = state
+        self.heard: Callable[[bytes], None] | None = None
         self._clock = clock
         self._ready = ready
         self._deadline: Deadline | None = None
 
+    def enter(self, data: bytes) -> None:
+        """What `heard` was told: `+` or `-` and a key's number, in decimal. Raises ValueError."""
+        sign, digits = data[:1], data[1:]
+        if sign not in (b"+", b"-") or not digits.isdigit() or not 0 < int(digits[:5]) < KEY_LIMIT:
+            raise ValueError(f"{data!r:.40} is no key")
+        self.key(int(digits), sign == b"+")
+
     def key(self, key: int, pressed: bool) -> None:
         """A key goes down or up. It repeats by itself while it is down and no other has been pressed."""
+        if self.heard is not None:
+            self.heard(b"%b%d" % (b"+" if pressed else b"-", key))
         state = self.state
         if not state.scans:
             return

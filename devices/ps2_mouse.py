@@ -18,6 +18,7 @@ RATES = (10, 20, 40, 60, 80, 100, 200)
 KNOCKS = {(200, 100, 80): (0, 3), (200, 200, 80): (3, 4)}      # last three rates: identity needed, identity gained
 PLAIN, WHEEL, BUTTONS_5 = 0, 3, 4
 LIMIT = 255                          # counts that a report can carry
+FARTHEST = 1 << 20                   # counts in one movement from outside; reports carry at most 255 each
 BUFFER = 16                          # bytes of reports that wait; later movements add up
 SCALE_2 = (0, 1, 1, 3, 6, 9)         # counts that 2:1 scaling makes of 0..5; beyond, twice as many
 
@@ -62,16 +63,31 @@ class Mouse:
     Args:
         state: what it remembers.
         ready: called when there is something in the queue.
+
+    Attributes:
+        heard: told of each movement and button, before it acts, as `enter` takes it.
     """
 
     def __init__(self, state: MouseState, ready: Callable[[], None]) -> None:
         self.state = state
+        self.heard: Callable[[bytes], None] | None = None
         self._ready = ready
 
+    def enter(self, data: bytes) -> None:
+        """What `heard` was told: counts to the right, up and of the wheel, and the buttons that are down, in decimal. Raises ValueError."""
+        words = data.split(b" ")
+        numbers = [int(word) for word in words if word.removeprefix(b"-").isdigit() and len(word) <= len(b"%d" % -FARTHEST)]
+        if not len(words) == len(numbers) == 4 or max(map(abs, numbers[:3])) > FARTHEST or not 0 <= numbers[3] <= 0x1F:
+            raise ValueError(f"{data!r:.40} is no movement")
+        self.move(*numbers)
+
     def move(self, right: int, up: int, wheel: int = 0, buttons: int | None = None) -> None:
-        """Movement in counts since the last call, and the buttons that are down now (None: as before)."""
+        """Movement in counts since the last call, at most `FARTHEST`, and the buttons that are down now (None: as before)."""
+        right, up, wheel = (max(-FARTHEST, min(FARTHEST, counts)) for counts in (right, up, wheel))
         state = self.state
         buttons = state.buttons if buttons is None else buttons & 0x1F
+        if self.heard is not None:
+            self.heard(b"%d %d %d %d" % (right, up, wheel, buttons))
         if right or up or wheel or buttons != state.buttons:
             state.x, state.y, state.z, state.buttons, state.changed = state.x + right, state.y + up, state.z + wheel, buttons, True
             self._stream()

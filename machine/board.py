@@ -121,7 +121,10 @@ class Board:
         self.i8042 = I8042(clock, self.isa[at.KEYBOARD_IRQ], self.isa[at.MOUSE_IRQ], log, self._ask_reset)
         self.serial = Uart16550(clock, self.isa[at.SERIAL_IRQ], log, Cable(lambda data: self.serial_out(data)), name="com1")
         self.serial.heard = lambda data: self.on_input(self.serial.name, data)
-        self.inlets = {self.serial.name: self.serial.receive}
+        self.i8042.keyboard.heard = lambda data: self.on_input("keyboard", data)
+        self.i8042.mouse.heard = lambda data: self.on_input("mouse", data)
+        self.inlets: dict[str, Callable[[bytes], None]] = {
+            self.serial.name: self.serial.receive, "keyboard": self.i8042.keyboard.enter, "mouse": self.i8042.mouse.enter}
         self.pm = AcpiPm(clock, self.isa[at.SCI], log, lambda: self.on_power_off())
         clock_irq.usual.connect(self.pm.rtc_alarm)
         self.reset_control = ResetControl(log, self._ask_reset)

@@ -62,6 +62,9 @@ class Script(Protocol):
     def bound(self) -> int | None:
         """The count of instructions at which a slice must end because something comes next."""
 
+    def wakes(self) -> int | None:
+        """While all processors stand: when something comes next, ns of virtual time; None if more instructions must retire before."""
+
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
@@ -96,6 +99,8 @@ class Machine:
         log: what the guest did that no chip makes sense of.
         listeners: told of what comes from outside: (inlet of the board, bytes), and with the instruction clock (`CUT`, nothing) of turns that were cut short.
         script: what comes from outside by itself, when that is played back.
+        alarm: ns of virtual time at which whoever drives the machine wants to be asked again, between two slices. It is none of the machine's deadlines: a turn
+            that it cuts short goes on.
 
     Raises:
         MachineError: it cannot be built so.
@@ -135,6 +140,7 @@ class Machine:
         self.inputs: list[HostInput] = []
         self.listeners: list[Callable[[str, bytes], None]] = []
         self.script: Script | None = None
+        self.alarm: int | None = None
         self.board.on_input = self._came
         self.flush: list[Callable[[], None]] = []
         self._wake_read, self._wake_write = os.pipe()
@@ -170,13 +176,16 @@ class Machine:
         try:
             while True:
                 self.clock.run_due()
+                if self._pending_reset is not None:
+                    self._reset()
+                # what comes from outside comes last of all that happens at a moment, here and when it is played back
                 if service is not None:
                     service()
                 if self.script is not None:
                     self.script.serve()
                 self._serve_inputs()
                 if self._pending_reset is not None:
-                    self._reset()
+                    continue
                 if until is not None and self._ended is None and until():
                     self._ended = Outcome(ExitReason.CONDITION)
                 if self._ended is not None:
@@ -300,13 +309,15 @@ class Machine:
             end = max(due, now + 1)
         self._slice_end = end
         self._cut = False
-        source = self.time
+        source, alarm = self.time, self.alarm
         if isinstance(source, InstructionTime):
             budget = allowed = source.instructions_until(end)
             bounds = (self._limit, None if self.script is None else self.script.bound())
             for bound in bounds:
                 if bound is not None:
                     allowed = min(allowed, bound - self.stats.retired)
+            if alarm is not None and now < alarm < end:
+                allowed = min(allowed, source.instructions_until(alarm))
             result = engine.run(cpu, allowed, turn.patience)
             source.retire(result.retired)
             self.stats.retired += result.retired
@@ -314,7 +325,7 @@ class Machine:
                 self._schedule.go_on(Turn(cpu, end, engine.patience))
                 self._came(CUT, b"")
         else:
-            result = engine.run(cpu, end - now, turn.patience)
+            result = engine.run(cpu, (end if alarm is None or not now < alarm < end else alarm) - now, turn.patience)
         self.stats.slices += 1
         self.board.lapics[cpu].poll()
         if result.reason is Reason.SHUTDOWN:
@@ -349,7 +360,10 @@ class Machine:
     # --- waiting ---------------------------------------------------------------------------------------------------------------------
     def _idle(self, deadline: int | None, has_service: bool) -> None:
         """No processor has anything to run: let time pass until something happens."""
-        due = self.clock.next_deadline()
+        due, before = self.clock.next_deadline(), self.clock.now()
+        for when in (self.alarm, None if self.script is None else self.script.wakes()):
+            if when is not None and when > before:
+                due = when if due is None else min(due, when)
         if isinstance(self.time, InstructionTime) and due is not None:
             self.stats.idle_ns += max(0, due - self.time.now())
             self.time.skip_to(due)
@@ -358,7 +372,6 @@ class Machine:
         if due is None and not has_service and (self.script is not None or not readers):
             self._ended = Outcome(ExitReason.DEAD, detail="every processor is halted and nothing can wake one")
             return
-        before = self.clock.now()
         wait = LONGEST_SLEEP if due is None else max(0.0, (due - before) / 1e9)
         if deadline is not None:
             wait = min(wait, max(0.0, (deadline - host_time()) / 1e9))

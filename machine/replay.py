@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from devices.core.clock import PICOSECONDS
 from machine.checkpoint import Kind, board_of, describe, digest
 from machine.errors import MachineError
 from machine.machine import CUT
@@ -139,7 +140,10 @@ class Player:
             if event.inlet != CUT:
                 if event.moment != now:
                     raise self._astray(event.moment, now)
-                self._machine.board.inlets[event.inlet](event.data)
+                try:
+                    self._machine.board.inlets[event.inlet](event.data)
+                except ValueError as error:
+                    raise ReplayError(f"what was recorded at instruction {event.retired} makes no sense: {event.inlet}: {error}") from None
         if self._end is not None and self._next == len(self._events) and now >= self._end:
             if now != self._end:
                 raise self._astray(self._end, now)
@@ -147,15 +151,20 @@ class Player:
 
     def bound(self) -> int | None:
         """The count of instructions at which something comes next. Raises ReplayError if it should have come before."""
-        if self._next < len(self._events):
-            moment = self._events[self._next].moment
-        elif self._end is not None and not self.arrived:
-            moment = self._end
-        else:
-            return None
-        if moment[0] <= self._machine.stats.retired:
+        moment = self._coming()
+        if moment is not None and moment[0] <= self._machine.stats.retired:
             raise self._astray(moment, moment_of(self._machine))
-        return moment[0]
+        return None if moment is None else moment[0]
+
+    def wakes(self) -> int | None:
+        """When something comes to a machine that stands, ns."""
+        moment = self._coming()
+        return None if moment is None or moment[0] != self._machine.stats.retired else -(-moment[1] // PICOSECONDS)
+
+    def _coming(self) -> tuple[int, int] | None:
+        if self._next < len(self._events):
+            return self._events[self._next].moment
+        return None if self.arrived else self._end
 
     def _astray(self, expected: tuple[int, int], found: tuple[int, int]) -> ReplayError:
         return ReplayError(f"the replay has gone astray: what was recorded at instruction {expected[0]}, {expected[1]} ps, finds the machine at "

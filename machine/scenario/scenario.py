@@ -9,11 +9,13 @@ from __future__ import annotations
 import builtins
 import codecs
 import re
+from collections import deque
 from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from devices.core.clock import SECOND, Deadline
+from devices.core.clock import SECOND
+from devices.keys import chord
 from machine.machine import INSTRUCTIONS, Configuration, Machine
 from machine.outcome import ExitReason, Outcome
 
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 PATIENCE = 60.0                     # s of virtual time
 CHARACTER = 86_806                  # ns: ten bits at 115200 baud
+HELD = 20_000_000                   # ns that a key or button is held, and then nothing is: shorter than the delay of a key that repeats
+BUTTONS = {"left": 1, "right": 2, "middle": 4}
 WATCHED = 4096                      # characters of output in which a pattern may stretch
 TAIL = 30                           # lines of the console in a failure
 
@@ -48,7 +52,9 @@ class Scenario:
         self._seen = len(said)                         # what has been waited for lies before
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._typed = bytearray()
-        self._next_feed: Deadline | None = None
+        self._next_feed = 0                            # ns before which no more of it is sent
+        self._hands_free = 0                           # ns at which they can do the next thing
+        self._acts: deque[tuple[int, str, bytes]] = deque()      # what hands do: when, and what at which inlet of the board
         self._reached: Callable[[], bool] = lambda: False
         machine.board.serial_out = self._hear
 
@@ -72,11 +78,40 @@ class Scenario:
         """Send `text` over the serial line while the machine runs, as fast as the guest takes it."""
         self._typed += text.encode()
 
+    def press(self, *chords: str) -> None:
+        """Press keys on the keyboard while the machine runs, one after the other: `press("a", "enter")`, `press("ctrl-alt-delete")`, `press(*"Hello!")`.
+
+        Keys with `-` between them go down in this order and up in the other. A single character is what it takes with the US layout. Raises `UnknownKey`.
+        """
+        for keys in [chord(names) for names in chords]:
+            self._hand("keyboard", *(b"+%d" % key for key in keys))
+            self._hand("keyboard", *(b"-%d" % key for key in reversed(keys)))
+
+    def move_mouse(self, right: int, down: int, wheel: int = 0) -> None:
+        """Move the mouse by so many counts, and turn its wheel towards the user, while the machine runs."""
+        self._hand("mouse", b"%d %d %d 0" % (right, -down, wheel))
+
+    def click(self, button: str = "left") -> None:
+        """Press a button of the mouse, `left`, `right` or `middle`, and let go. Raises ValueError for another."""
+        if button not in BUTTONS:
+            raise ValueError(f"a mouse has no button {button!r}; it has {', '.join(BUTTONS)}")
+        self._hand("mouse", b"0 0 0 %d" % BUTTONS[button])
+        self._hand("mouse", b"0 0 0 0")
+
+    def _hand(self, inlet: str, *pieces: bytes) -> None:
+        """Something that hands do, a while after what they did before."""
+        now = self.machine.clock.now()
+        when = max(now, self._hands_free if self._acts else min(self._hands_free, now + HELD))       # the machine may have gone back
+        self._hands_free = when + HELD
+        self._acts += [(when, inlet, piece) for piece in pieces]
+
     def fork(self) -> Scenario:
         """A scenario that goes on from here by itself. RAM is shared until one of the two writes to it."""
         copy = Scenario(self.machine.fork(), self.console)
         copy._seen = self._seen
         copy._typed += self._typed
+        copy._acts += self._acts
+        copy._next_feed, copy._hands_free = self._next_feed, self._hands_free
         return copy
 
     def close(self) -> None:
@@ -163,22 +198,26 @@ class Scenario:
     # --- how ---------------------------------------------------------------------------------------------------------------------------
     def _run(self, reached: Callable[[], bool] | None, what: str, within: float, *good: ExitReason, by_output: bool = False) -> Outcome:
         """Run until `reached`, a good end, or the deadline. Without `reached` the deadline is what is waited for."""
-        late: list[bool] = []
-        deadline = self.machine.clock.at(self.machine.clock.now() + round(within * SECOND), lambda: late.append(True))
+        machine = self.machine
+        deadline = machine.clock.now() + round(within * SECOND)
+        late = met = False
         self._reached = reached if by_output and reached is not None else lambda: False
 
         def over() -> bool:
-            self._feed()
-            return bool(late) or (reached is not None and reached())
+            nonlocal late, met
+            self._act()
+            machine.alarm = min([deadline, *self._next()])
+            late, met = machine.clock.now() >= deadline, reached is not None and reached()
+            return late or met
 
         try:
-            outcome = self.machine.run(over)
+            outcome = machine.run(over)
         finally:
-            deadline.cancel()
+            machine.alarm = None
             self._reached = lambda: False
         if outcome.reason in good:
             return outcome
-        if outcome.reason is ExitReason.CONDITION and (reached is None or reached()):
+        if outcome.reason is ExitReason.CONDITION and (met or reached is None):
             return outcome
         why = f"within {within:g} s of virtual time" if late else f"before the machine stopped: {outcome.reason.value} {outcome.detail}".rstrip()
         raise ScenarioFailure(f"waited for {what}; it did not happen {why}\n{self.tail()}")
@@ -201,11 +240,19 @@ class Scenario:
         if self.machine.engine.running:
             self.machine.wake()
 
-    def _feed(self) -> None:
-        """Typed characters, as many as the chip has room for; the rest in a moment."""
-        room = min(self.machine.board.serial.space(), len(self._typed))
-        if room > 0:
-            self.machine.board.serial.receive(bytes(self._typed[:room]))
-            del self._typed[:room]
-        if self._typed and (self._next_feed is None or not self._next_feed.pending):
-            self._next_feed = self.machine.clock.at(self.machine.clock.now() + CHARACTER, self._feed)
+    def _act(self) -> None:
+        """What hands do now; and typed characters, as many as the chip has room for."""
+        board, now = self.machine.board, self.machine.clock.now()
+        while self._acts and self._acts[0][0] <= now:
+            _when, inlet, data = self._acts.popleft()
+            board.inlets[inlet](data)
+        if self._typed and not now < self._next_feed <= now + CHARACTER:
+            room = min(board.serial.space(), len(self._typed))
+            if room > 0:
+                board.serial.receive(bytes(self._typed[:room]))
+                del self._typed[:room]
+            self._next_feed = now + CHARACTER
+
+    def _next(self) -> list[int]:
+        """When there is more of that to do."""
+        return ([self._acts[0][0]] if self._acts else []) + ([self._next_feed] if self._typed else [])

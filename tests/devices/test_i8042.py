@@ -259,3 +259,29 @@ def test_snapshot_with_a_key_held_down(ps2: Bench) -> None:
     assert other.drain() == [0x1E]
     other.chip.reset()
     assert other.clock.next_deadline() is None
+
+
+def test_what_is_heard_can_be_entered_again(ps2: Bench) -> None:
+    heard: list[tuple[str, bytes]] = []
+    other = Bench()
+    for bench in (ps2, other):
+        bench.mouse(0xF4)
+    ps2.chip.keyboard.heard, ps2.chip.mouse.heard = lambda data: heard.append(("keyboard", data)), lambda data: heard.append(("mouse", data))
+    ps2.chip.keyboard.key(KEY_RIGHT, True)
+    ps2.chip.mouse.move(3, -300, 1, 5)
+    ps2.chip.mouse.move(1 << 40, 0)
+    ps2.chip.keyboard.key(KEY_RIGHT, False)
+    assert heard == [("keyboard", b"+106"), ("mouse", b"3 -300 1 5"), ("mouse", b"1048576 0 0 5"), ("keyboard", b"-106")]
+    for device, data in heard:
+        (other.chip.keyboard if device == "keyboard" else other.chip.mouse).enter(data)
+    assert other.chip.save() == ps2.chip.save() and ps2.chip.state.mouse.buttons == 5
+
+
+@pytest.mark.parametrize("data", [
+    b"", b"+", b"30", b"*30", b"+0", b"+768", b"+-1", b"+x", b"+%d" % 10**99, b"0 0 0", b"0 0 0 32",
+    b"0 0 0 -1", b"1048577 0 0 0", b"0 0 0 0 0", b"a b c d", b"%d 0 0 0" % 10**99])
+def test_what_makes_no_sense_cannot_be_entered(ps2: Bench, data: bytes) -> None:
+    for enter in (ps2.chip.keyboard.enter, ps2.chip.mouse.enter):
+        with pytest.raises(ValueError, match="is no (key|movement)"):
+            enter(data)
+    assert ps2.drain() == []

@@ -13,6 +13,7 @@ from machine import Configuration, ExitReason, Firmware, Machine
 from machine.checkpoint import board_of, digest
 from machine.debug.history import History
 from machine.replay import CUT, Event, Journal, Player, Recorder, Recording, ReplayError, moment_of, read
+from machine.scenario.scenario import Scenario
 from tests.machine.rom import EIGHT_BITS, rom
 from tests.machine.test_checkpoint import HANDLER
 
@@ -27,6 +28,10 @@ ECHO = (EIGHT_BITS + "xor ax, ax; mov ds, ax; mov ss, ax; mov sp, 0x7000; mov wo
         "xor al, bl; add al, byte ptr [0x604]; xor al, byte ptr [0x700]; out dx, al; jmp again; done: mov al, 0; out 0xf4, al; hlt")
 OTHERS = bytes.fromhex("31c0" "8ed8" "f0ff060007" "ebf9")        # at 0x10000: xor ax, ax; mov ds, ax; again: lock inc word [0x700]; jmp again
 TYPED = bytes(range(0x40, 0x5F))
+# The same with the bytes of keyboard and mouse, whose reports it turns on; Escape ends it.
+HANDS = (ECHO[:ECHO.index("again:")].replace("sti;", "mov al, 0xd4; out 0x64, al; mov al, 0xf4; out 0x60, al; sti;")
+         + "again: inc ebx; in al, 0x64; test al, 1; jz again; in al, 0x60; cmp al, 0x01; je done;"
+         "xor al, bl; add al, byte ptr [0x604]; xor al, byte ptr [0x700]; mov dx, 0x3f8; out dx, al; jmp again; done: mov al, 0; out 0xf4, al; hlt")
 
 
 class Typist:
@@ -206,6 +211,56 @@ def test_a_recording_without_an_end_is_played_as_far_as_it_goes(build: Build, tm
     machine = build()
     player = recording.player(machine)
     assert recording.end is None and ended(machine) == result and not player.arrived
+
+
+@pytest.mark.parametrize(("cpus", "seed"), [(1, None), (4, None), (4, 11)])
+def test_keys_and_the_mouse_of_a_scenario_come_again(build: Build, tmp_path: Path, cpus: int, seed: int | None) -> None:
+    """The recording is played without the script, whose waits and hands leave no trace in the machine's course but what they brought."""
+    pc = Scenario(build(cpus, seed, text=HANDS))
+    with (tmp_path / "hands").open("wb") as file:
+        recorder = Recorder(pc.machine, file.write)
+        pc.run_for(0.0123)
+        pc.press("ctrl-alt-delete", "A")
+        pc.move_mouse(20, -7)
+        pc.click("right")
+        pc.run_for(0.15)
+        pc.press("esc")
+        assert pc.wait_for_end(within=1).reason is ExitReason.DEBUG_EXIT
+        recorder.finish()
+    recording = read(tmp_path / "hands")
+    hands = [(event.inlet, event.data) for event in recording.events if event.inlet != CUT]
+    assert hands[:4] == [("keyboard", b"+29"), ("keyboard", b"+56"), ("keyboard", b"+111"), ("keyboard", b"-111")]
+    assert hands[-4:] == [("mouse", b"20 7 0 0"), ("mouse", b"0 0 0 2"), ("mouse", b"0 0 0 0"), ("keyboard", b"+1")]
+    machine = build(cpus, seed, text=HANDS)
+    player = recording.player(machine)
+    output, moment, found = ended(machine)
+    assert (moment, found) == (recording.end, recording.digest) and player.arrived
+    assert len(output) >= 18, "scan codes of five keys, and three reports"
+
+
+def test_going_back_presses_keys_again(build: Build) -> None:
+    machine = build(text=HANDS)
+    history = History(machine)
+    history.note_run()
+    pc = Scenario(machine)
+    pc.run_for(0.005)
+    pc.press(*"go")
+    pc.run_for(0.1)
+    later, there = history.now, digest(machine)
+    assert history.go_to(later // 2) and digest(machine) != there
+    assert {event.inlet for event in history._journal.events} == {"keyboard", CUT}, "what came before that is kept"
+    machine = build(text=HANDS)
+    Player(machine, history._journal.events)
+    machine.run(limit=later // 2)
+    assert digest(machine) == digest(history._machine)
+
+
+@pytest.mark.parametrize("event", [Event(1000, 8_000_000, "keyboard", b"30"), Event(1000, 8_000_000, "mouse", b"1 2")])
+def test_hands_that_make_no_sense(build: Build, event: Event) -> None:
+    machine = build(1)
+    Player(machine, [event])
+    with pytest.raises(ReplayError, match=f"what was recorded at instruction 1000 makes no sense: {event.inlet}: "):
+        machine.run(timeout=PATIENCE)
 
 
 @pytest.mark.parametrize(("options", "message"), [

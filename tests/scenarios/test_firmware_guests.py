@@ -10,6 +10,8 @@ import pytest
 
 from machine import Configuration, ExitReason, Firmware, Linux, Machine
 from machine.boot import Boot, Multiboot, kernel_from_files
+from machine.replay import Recorder, read
+from machine.scenario.scenario import Scenario
 from tests.guests import debian_busybox, debian_invaders, debian_linux, debian_memtest, debian_seabios
 from machine.loaders.initrd import build
 
@@ -118,3 +120,52 @@ def test_a_multiboot_game_draws_and_moves(pcs: list[Pc], debian_invaders: Path) 
     pc.until(pc.shows(r"(?m)-\*-.*-\*-"))
     first = pc.machine.screen().lines()
     pc.until(lambda: pc.machine.board.vga.lines() != first)
+
+
+def shown(pc: Scenario, text: str) -> Callable[[], bool]:
+    """Whether the screen shows this; looked at when it has changed."""
+    seen = -1
+
+    def looks() -> bool:
+        nonlocal seen
+        before, seen = seen, pc.machine.board.vga.changes
+        return seen != before and text in pc.screen().text()
+
+    return looks
+
+
+def test_keys_for_memtest_are_recorded_and_come_again(debian_memtest: Path, tmp_path: Path) -> None:
+    """F1 opens its menu, F10 leaves it, Escape resets the machine."""
+    boot, configuration = Linux.from_files(debian_memtest), Configuration(8 << 20, clock="instructions")
+    with Scenario.boot(boot, configuration) as pc, (tmp_path / "keys").open("wb") as file:
+        recorder = Recorder(pc.machine, file.write)
+        pc.wait_until(shown(pc, "Press <F1>"), "the first screen", within=1)
+        pc.press("f1")
+        pc.wait_until(shown(pc, "<F1>  Test selection"), "the menu", within=0.5)
+        pc.press("f10")
+        pc.wait_until(shown(pc, "│ Test #"), "the menu to go", within=0.5)
+        pc.press("esc")
+        pc.wait_until(lambda: pc.machine.stats.resets == 1, "a reset", within=0.5)
+        pc.wait_until(shown(pc, "Press <F1>"), "the first screen again", within=1)
+        recorder.finish()
+    recording = read(tmp_path / "keys")
+    assert [event.data for event in recording.events if event.inlet == "keyboard"] == [b"+59", b"-59", b"+68", b"-68", b"+1", b"-1"]
+    again = Machine(boot, configuration)
+    player = recording.player(again)
+    assert again.run(until=lambda: player.arrived, timeout=PATIENCE).reason is ExitReason.CONDITION
+    assert recording.difference(again, player.arrived) is None and again.stats.resets == 1
+    again.close()
+
+
+def test_a_multiboot_game_is_played_with_the_keyboard(debian_invaders: Path) -> None:
+    """The ship moves to the left; without hands it stays where it is."""
+    with Scenario.boot(kernel_from_files(debian_invaders), Configuration(16 << 20, clock="instructions")) as pc:
+        pc.wait_until(shown(pc, "/ \\"), "the ship", within=1)
+        with pc.fork() as left_alone:
+            left_alone.run_for(0.15)
+            still = left_alone.screen().lines()
+        pc.press("left", "left")
+        pc.run_for(0.15)
+        moved = pc.screen().lines()
+    ship, other = (next(line for line in lines if "/ \\" in line).index("/") for lines in (still, moved))
+    assert other < ship
