@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import os
 import select
+import weakref
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from devices.core.bus import Bus
-from devices.core.clock import HostTime, InstructionTime, VirtualClock, host_time, wall_time
-from devices.core.log import AccessLog
+from devices.core.clock import InstructionTime, host_time, wall_time
 from devices.core.reset import ResetKind
 from machine.board import Board
-from machine.engine import tsc
-from machine.engine.engine import Engine, Reason, RunExit
+from machine.core import Closed, Core, Spare, keep, take
+from machine.engine.engine import Reason, RunExit
 from machine.errors import MachineError
 from machine.hardware import HardwarePort
 from machine.memory import MIB, GuestMemory
@@ -35,9 +34,7 @@ if TYPE_CHECKING:
 
 POLL_INTERVAL = 2_000_000           # ns of host time between two looks at host input while a guest is busy
 LONGEST_SLEEP = 3600.0              # s
-PORTS = 0x10000
 MAX_CPUS = 64
-VIRTUAL_TSC_HZ = 1_000_000_000      # the time-stamp counter of an instruction clock counts its nanoseconds
 VIRTUAL_WALL_START = 1_767_225_600_000_000_000    # 2026-01-01: what the calendar shows at power-on where runs must repeat
 HOST, INSTRUCTIONS = "host", "instructions"
 CUT = ""                            # in the place of an inlet's name: a turn was cut short from outside
@@ -102,35 +99,33 @@ class Machine:
         alarm: ns of virtual time at which whoever drives the machine wants to be asked again, between two slices. It is none of the machine's deadlines: a turn
             that it cuts short goes on.
 
+    Args:
+        boot: what it starts with.
+        configuration: what to build.
+        checkpoint: where it goes on from, instead of starting; of a machine with the same boot and board.
+
     Raises:
         MachineError: it cannot be built so.
     """
 
-    def __init__(self, boot: Boot, configuration: Configuration | None = None) -> None:
+    def __init__(self, boot: Boot, configuration: Configuration | None = None, *, checkpoint: Checkpoint | None = None) -> None:
         self.configuration = configuration = configuration or Configuration()
         if not 1 <= configuration.cpus <= MAX_CPUS:
             raise MachineError(f"{configuration.cpus} CPUs: 1 to {MAX_CPUS} are possible")
         if configuration.clock not in (HOST, INSTRUCTIONS):
             raise MachineError(f"clock {configuration.clock!r}: choose {HOST} or {INSTRUCTIONS}")
         self._boot = boot
-        if configuration.clock == HOST:
-            tsc.start()
-        self.memory = GuestMemory(configuration.memory, boot.roms())
-        self.time: HostTime | InstructionTime = HostTime() if configuration.clock == HOST else InstructionTime()
-        self.clock = VirtualClock(self.time)
-        self.log = AccessLog(strict=configuration.strict, where=self._where)
-        self.ports = Bus("port", PORTS, self.log)
-        self.mmio = Bus("mmio", 1 << 64, self.log)
-        counted = configuration.clock == INSTRUCTIONS
-        rdtsc = self.clock.now if counted else None
-        self.engine = Engine(self.memory, self.ports, self.mmio, configuration.cpus, counted, rdtsc, self._tsc_hz)
-        if isinstance(self.time, InstructionTime):
-            self.time.in_slice = self.engine.retired_in_slice
+        self._began_from = None if checkpoint is None else weakref.ref(checkpoint.ram)
+        core = None if checkpoint is None else take(checkpoint.ram, boot, configuration)
+        self._core = core = core or Core(GuestMemory(configuration.memory, boot.roms()), configuration.cpus, configuration.clock == INSTRUCTIONS,
+                                         configuration.strict)
+        self.memory, self.time, self.clock, self.log, self.ports, self.mmio = core.memory, core.time, core.clock, core.log, core.ports, core.mmio
+        self.engine = core.engine
         try:
             self.board = Board(self.memory, self.ports, self.mmio, self.clock, self.engine, self.log, boot.files(),
                                wall_time() if configuration.clock == HOST else VIRTUAL_WALL_START, configuration.cards)
         except BaseException:
-            self.engine.close()
+            core.close()
             raise
         self.board.on_power_off = lambda: self._end(Outcome(ExitReason.POWER_OFF))
         self.board.on_debug_exit = lambda value: self._end(Outcome(ExitReason.DEBUG_EXIT, value))
@@ -154,9 +149,17 @@ class Machine:
         self._asleep = False
         self._woken = False
         self._cut = False
+        self._closed = False
         self._ended: Outcome | None = None
         self._pending_reset: ResetKind | None = None
-        self._start()
+        if checkpoint is None:
+            self._start()
+        else:
+            try:
+                self.restore(checkpoint)
+            except BaseException:
+                self._core.close()
+                raise
 
     # --- for whoever drives it -------------------------------------------------------------------------------------------------------
     def run(self, until: Callable[[], bool] | None = None, service: Callable[[], None] | None = None, timeout: float | None = None,
@@ -262,13 +265,7 @@ class Machine:
     @classmethod
     def from_checkpoint(cls, checkpoint: Checkpoint, boot: Boot, configuration: Configuration) -> Machine:
         """A machine that goes on from a checkpoint. Raises MachineError."""
-        machine = cls(boot, configuration)
-        try:
-            machine.restore(checkpoint)
-        except BaseException:
-            machine.close()
-            raise
-        return machine
+        return cls(boot, configuration, checkpoint=checkpoint)
 
     def save(self, path: str | Path) -> None:
         """Write a snapshot that another process can `load`. Raises SnapshotError."""
@@ -296,8 +293,16 @@ class Machine:
         self._schedule.restore(turns)
 
     def close(self) -> None:
-        """Free the engine and the wake-up pipe."""
-        self.engine.close()
+        """Free the engine and the wake-up pipe; what a fork was built around is kept beside its checkpoint for the next. Once is enough. Between slices."""
+        if self._closed:
+            return
+        if self.engine.running:
+            raise MachineError("a machine cannot be closed in the middle of a slice")
+        self._closed = True
+        image = None if self._began_from is None else self._began_from()
+        if image is None or not keep(image, Spare(self._core, self._boot, self.configuration)):
+            self._core.close()
+        self.engine = self.memory = self._core = Closed()  # type: ignore[assignment]
         for end in (self._wake_read, self._wake_write):
             os.close(end)
 
@@ -428,9 +433,3 @@ class Machine:
         if self.engine.running:
             self.engine.interrupt()
 
-    def _tsc_hz(self) -> int:
-        return VIRTUAL_TSC_HZ if self.configuration.clock == INSTRUCTIONS else tsc.host_tsc_hz()
-
-    def _where(self) -> str:
-        vcpu = self.engine.vcpus[self.engine.current]
-        return f"cpu {vcpu.index} rip {vcpu.rip:#x}"

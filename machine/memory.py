@@ -13,6 +13,7 @@ import re
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 from machine.errors import MachineError
 
@@ -31,18 +32,34 @@ WRITTEN_PAGES = re.compile(rb"[%s]+" % re.escape(bytes(flags for flags in range(
 E820_RAM, E820_RESERVED, E820_ACPI, E820_NVS = 1, 2, 3, 4
 
 
+class Closable(Protocol):
+    """What must be closed."""
+
+    def close(self) -> None: ...
+
+
 class RamImage:
     """The contents of all RAM at one moment, in a file in memory that any number of machines can map, each with its own changes.
 
     Args:
         size: bytes.
+
+    Attributes:
+        spares: what is of use only together with these contents, and closed when they are gone.
     """
 
     def __init__(self, size: int) -> None:
         self.size = size
+        self.spares: list[Closable] = []
         self.fd = os.memfd_create("folkering-ram")
         os.ftruncate(self.fd, size)
-        weakref.finalize(self, os.close, self.fd)
+        weakref.finalize(self, self._free, self.fd, self.spares).atexit = False
+
+    @staticmethod
+    def _free(fd: int, spares: list[Closable]) -> None:
+        for spare in spares:
+            spare.close()
+        os.close(fd)
 
     def write(self, offset: int, data: bytes | memoryview) -> None:
         """Fill in a piece; what is never filled in reads as zeros and takes no room."""
@@ -101,7 +118,7 @@ class GuestMemory:
         self.invalidate: Callable[[int, int], None] | None = None    # the engine's: (host address, length) was written from outside
         self._ram = self._allocate(size)
         self._host = host = ctypes.addressof(ctypes.c_char.from_buffer(self._ram))
-        self._image: RamImage | None = None              # what the RAM is a private view of
+        self._image: weakref.ref[RamImage] | None = None       # what the RAM is a private view of
         whole = memoryview(self._ram)
         pieces = [(0, VGA_HOLE, 0), (VGA_HOLE_END, self.low_size - VGA_HOLE_END, VGA_HOLE_END)]
         if size > self.low_size:
@@ -163,7 +180,13 @@ class GuestMemory:
 
     # --- copies --------------------------------------------------------------------------------------------------------------------
     def freeze(self) -> RamImage:
-        """The RAM as it is now. The guest goes on with a private view of it, so that `adopt` can come back at no cost. Time grows with the RAM in use."""
+        """The RAM as it is now. The guest goes on with a private view of it, so that `adopt` can come back at no cost.
+
+        Time grows with the RAM in use, but that of the same contents, frozen before, is the same image.
+        """
+        before = None if self._image is None else self._image()
+        if before is not None and self._written() == []:
+            return before
         image = RamImage(self.size)
         for offset, piece in self.pieces():
             image.write(offset, piece)
@@ -183,7 +206,7 @@ class GuestMemory:
 
         Returns the (host address, bytes) of what this changes, in whole pages, for whoever remembers something of the contents; None if that may be everything.
         """
-        changed = self._written() if self._image is image else None
+        changed = self._written() if self._image is not None and self._image() is image else None
         if image.size != self.size:
             raise MachineError(f"an image of {image.size // MIB} MiB does not fit a machine with {self.size // MIB} MiB")
         libc = ctypes.CDLL(None, use_errno=True)
@@ -193,7 +216,7 @@ class GuestMemory:
         mapped = libc.mmap(self._host, self.size, mmap.PROT_READ | mmap.PROT_WRITE, flags, image.fd, 0)
         if mapped != self._host:
             raise MachineError(f"cannot map the guest's memory: {os.strerror(ctypes.get_errno())}")
-        self._image = image
+        self._image = weakref.ref(image)
         return changed
 
     def _written(self) -> list[tuple[int, int]] | None:

@@ -99,6 +99,14 @@ class Bus:
         del self._bases[index], self._regions[index]
         self._forget()
 
+    def clear(self, log: AccessLog) -> None:
+        """Take everything away, for other devices; `log` is told from now on."""
+        self._log = log
+        self._bases.clear()
+        self._regions.clear()
+        self._exact.clear()
+        self._forget()
+
     def regions(self) -> list[Region]:
         """Everything mapped, by address; the exact ones last."""
         return [*self._regions, *self._exact.values()]

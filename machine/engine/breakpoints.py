@@ -87,6 +87,11 @@ class Breakpoints:
             self._engine.instance.unhook(handle)
             self._engine.instance.translate_anew()
 
+    @property
+    def untouched(self) -> bool:
+        """Whether the engine is as if there had never been any."""
+        return not self._code and not self._memory and self._count_hook is None
+
     # --- watchpoints -----------------------------------------------------------------------------------------------------------------
     def watch(self, physical: int, length: int, on_read: bool, on_write: bool) -> None:
         """Stop after an instruction that reads or writes any of these bytes."""

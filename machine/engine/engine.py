@@ -224,6 +224,14 @@ class Engine:
         kicked, self._kicked = self._kicked, None
         return kicked
 
+    def renew(self) -> None:
+        """For another machine with the same memory: what is translated stays, and nobody is told of anything."""
+        self._failure = self._kicked = self.on_interrupt = None
+        self.current = self.slices = 0
+        self._stopping = False
+        ctypes.memset(self._recorded, 0, ctypes.sizeof(self._recorded))
+        self.breakpoints = Breakpoints(self)
+
     def close(self) -> None:
         """Frees the engine. Guest memory stays."""
         if self.instance.uc:

@@ -268,8 +268,8 @@ def test_slices_of_every_length_leave_rip_where_it_is(counted: Guest, budget: in
 def test_a_free_slice_ends_by_itself() -> None:
     guest = Guest(counted=False)
     guest.load(SPIN)
-    assert guest.engine.run(0, 200_000).reason is Reason.BUDGET
-    assert guest.u64(0x3000) > 0
+    while not guest.u64(0x3000):                    # on a busy host a slice may be over before its first instruction
+        assert guest.engine.run(0, 200_000).reason is Reason.BUDGET
     guest.close()
 
 
