@@ -36,7 +36,7 @@ class Watch:
 
 
 class Target:
-    """A machine under a debugger. It costs nothing while the machine runs, but that watchpoints make it count its instructions: half speed on the host's clock."""
+    """A machine under a debugger. It costs nothing while the machine runs, watchpoints aside: with those the host's clock counts instructions: half speed."""
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
