@@ -71,7 +71,7 @@ def test_test_lock_holds_all_of_the_other() -> None:
 
 def test_every_dependency_is_locked_and_has_its_reason() -> None:
     project = (ROOT / "pyproject.toml").read_text()
-    for block, lock in (("\ndependencies = [", RUN_LOCK), ("\ntest = [", TEST_LOCK)):
+    for block, lock in (("\ndependencies = [", RUN_LOCK), ("\nsystem = [", RUN_LOCK), ("\ntest = [", TEST_LOCK)):
         lines = project.split(block)[1].split("\n]")[0].strip().splitlines()
         assert lines
         for line in lines:
