@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from machine.boot import Firmware, Linux, Multiboot
+    from machine.cards import CARDS
     from machine.errors import EngineError, LoadError, MachineError
     from machine.machine import Configuration, Machine
     from machine.outcome import ExitReason, Outcome
 
-__all__ = ["Configuration", "EngineError", "ExitReason", "Firmware", "Linux", "LoadError", "Machine", "MachineError", "Multiboot", "Outcome"]
+__all__ = ["CARDS", "Configuration", "EngineError", "ExitReason", "Firmware", "Linux", "LoadError", "Machine", "MachineError", "Multiboot", "Outcome"]
 
 _HOMES = {"Machine": "machine", "Configuration": "machine", "Linux": "boot", "Multiboot": "boot", "Firmware": "boot",
-          "ExitReason": "outcome", "Outcome": "outcome",
+          "CARDS": "cards", "ExitReason": "outcome", "Outcome": "outcome",
           "MachineError": "errors", "EngineError": "errors", "LoadError": "errors"}
 
 

@@ -9,9 +9,10 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from devices.pci.card import Card
+from devices.pci.edu import EDU
 from machine.errors import MachineError
 
-BUILT_IN: tuple[Card, ...] = ()
+BUILT_IN = (EDU,)
 CARDS: Mapping[str, Card] = MappingProxyType({card.name: card for card in BUILT_IN})
 
 

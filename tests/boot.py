@@ -70,18 +70,29 @@ def qemu(rom: bytes, files: dict[str, bytes], *options: str, until: str, seconds
         for number, (key, data) in enumerate(files.items()):
             (folder / str(number)).write_bytes(data)
             given += ["-fw_cfg", f"name={key},file={folder / str(number)}"]
-        command = [QEMU, "-M", "q35", "-accel", "tcg", "-bios", str(folder / "rom"), "-nodefaults", "-display", "none", "-no-reboot", "-serial", "stdio",
-                   *options, *given]
-        with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
-            assert process.stdout is not None
-            lines, deadline = [], time.monotonic() + seconds
-            try:
-                for line in process.stdout:
-                    lines.append(line.decode("utf-8", "replace").rstrip("\r\n"))
-                    if until in lines[-1] or time.monotonic() > deadline:
-                        break
-            finally:
-                process.kill()
+        return _watch(["-bios", str(folder / "rom"), *options, *given], until, seconds)
+
+
+def qemu_kernel(kernel: bytes, *options: str, until: str, seconds: float = 30) -> str:
+    """The same of a multiboot kernel, which QEMU's own firmware starts."""
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name) / "kernel"
+        path.write_bytes(kernel)
+        return _watch(["-kernel", str(path), *options], until, seconds)
+
+
+def _watch(options: list[str], until: str, seconds: float) -> str:
+    command = [QEMU, "-M", "q35", "-accel", "tcg", "-nodefaults", "-display", "none", "-no-reboot", "-serial", "stdio", *options]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        assert process.stdout is not None
+        lines, deadline = [], time.monotonic() + seconds
+        try:
+            for line in process.stdout:
+                lines.append(line.decode("utf-8", "replace").rstrip("\r\n"))
+                if until in lines[-1] or time.monotonic() > deadline:
+                    break
+        finally:
+            process.kill()
     return "\n".join(lines)
 
 

@@ -25,6 +25,7 @@ from devices.hpet import Hpet
 from devices.i8042 import I8042
 from devices.ioapic import IoApic
 from devices.lapic import Lapic
+from devices.pci.edu import Edu
 from devices.pci.host_bridge import ConfigAddress, HostBridge
 from devices.pci.lpc import LpcBridge
 from devices.pci.msix import Msix
@@ -87,6 +88,7 @@ CHIPS: dict[str, Callable[[Bench], Chip[Any]]] = {
     "hpet": lambda bench: Hpet(bench.clock, [bench.line for _ in range(24)], (bench.line, bench.line), bench.dma, bench.log),
     "i8042": lambda bench: I8042(bench.clock, bench.line, bench.line, bench.log, bench.hear),
     "vga-text": lambda bench: VgaText(bench.clock, bench.log),
+    "edu": lambda bench: Edu(bench.clock, bench.dma, bench.log),
     "msix": lambda bench: Msix(bench.log, bench.dma),
     "pci-config": lambda bench: ConfigAddress(bench.log),
 }

@@ -21,6 +21,7 @@ from machine import Configuration, Firmware, Machine, MachineError
 from machine.address_map import PCI_PORTS, PCI_WINDOW
 from machine.cards import cards_named
 from machine.checkpoint import CheckpointError, digest
+from machine.debug.monitor import Monitor
 from machine.run_command import RunOptions, run
 from machine.snapshot import SnapshotError
 from machine.trace import Trace
@@ -334,6 +335,13 @@ def test_a_snapshot_says_which_cards_the_board_has(build: Build, tmp_path: Path)
     with pytest.raises(CheckpointError, match="and the cards probe, probe$"):
         build(PROBE, PROBE).machine.restore(build().machine.checkpoint())
     assert issubclass(SnapshotError, MachineError)
+
+
+def test_the_debugger_shows_a_card_and_its_parts(build: Build) -> None:
+    said: list[str] = []
+    monitor = Monitor(build(PROBE).machine, said.append)
+    assert monitor.execute("devices") and "probe msix" in said[-1]
+    assert monitor.execute("devices probe") and any("WORD" in line for line in said) and any("VENDOR_ID" in line and "0x1234" in line for line in said)
 
 
 # --- what a user gets wrong ------------------------------------------------------------------------------------------------------------------
