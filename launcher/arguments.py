@@ -72,7 +72,8 @@ examples:
   python folkering.py run --firmware bios.bin --record typed          (then with --replay typed: the same run again)
 
 exit codes: 0 the guest powered off, or --exit-on matched its serial output; 2*v+1 it wrote v to port 0xF4; 3 triple fault or reset with
-  --no-reboot; 1 it cannot go on (--strict, or every vCPU is halted for good); 2 wrong usage; 4 set-up failed; 124 --timeout; 130 you left"""
+  --no-reboot; 1 it cannot go on (--strict, or every vCPU is halted for good), or --replay came to something else; 2 wrong usage; 4 set-up failed;
+  6 the recording that --replay plays has no end, and was played as far as it goes; 124 --timeout; 130 you left"""
 
 DEBUG_HELP = """\
 Starts the virtual PC standing before its first instruction, with a console: step, break, watch, look at registers, memory, page walks and

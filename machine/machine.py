@@ -53,8 +53,8 @@ class HostInput(Protocol):
 class Script(Protocol):
     """Host input that was recorded, in its own time. Raises ReplayError where the machine does not come to where it was recorded."""
 
-    def serve(self) -> None:
-        """Between slices: hand over what came at this moment."""
+    def serve(self) -> str | None:
+        """Between slices: hand over what came at this moment. Returns why the machine is to stand here, if it is."""
 
     def bound(self) -> int | None:
         """The count of instructions at which a slice must end because something comes next."""
@@ -184,8 +184,8 @@ class Machine:
                 # what comes from outside comes last of all that happens at a moment, here and when it is played back
                 if service is not None:
                     service()
-                if self.script is not None:
-                    self.script.serve()
+                if self.script is not None and (why := self.script.serve()) is not None and self._ended is None:
+                    self._ended = Outcome(ExitReason.CONDITION, detail=why)
                 self._serve_inputs()
                 if self._pending_reset is not None:
                     continue

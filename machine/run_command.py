@@ -1,13 +1,17 @@
 """`folkering.py run`: build a machine as the command line says, connect it to the host, run it, and say how it ended.
 
-Exit codes: 0 power-off or `--exit-on` seen, 2v+1 for v written to port 0xF4, 3 triple fault or reset with --no-reboot, 124 timeout, 130 left by the user.
+Exit codes: 0 power-off or `--exit-on` seen, 2v+1 for v written to port 0xF4, 3 triple fault or reset with --no-reboot, 6 a recording without an end was played
+as far as it goes, 124 timeout, 130 left by the user.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+import signal
 import sys
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,19 +25,20 @@ from machine.errors import EngineError, MachineError
 from machine.machine import HOST, Configuration, Machine
 from machine.memory import MIB
 from machine.outcome import ExitReason, Outcome
-from machine.replay import ReplayError, read
-from machine.replay import Recorder as InputRecorder
+from machine.recording import Recorder as InputRecorder
+from machine.recording import read
+from machine.replay import ReplayError
 from machine.stats import report
 from machine.trace import Trace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from machine.boot import Boot
     from machine.debug.rsp import GdbServer
 
 WATCHED = 512                        # bytes of output in which a pattern is looked for, beside what has just come
-TIMEOUT_CODE, LEFT_CODE, RESET_CODE, FAILED_CODE = 124, 130, 3, 1
+TIMEOUT_CODE, LEFT_CODE, RESET_CODE, FAILED_CODE, UNFINISHED_CODE = 124, 130, 3, 1, 6      # 6: not odd, which the debug-exit port makes
 STDIO, NONE = "stdio", "none"
 SAVED_AFTER = (ExitReason.CONDITION, ExitReason.TIMEOUT, ExitReason.STOPPED)     # ends that are not the guest's own: it could go on
 
@@ -115,7 +120,7 @@ def run(options: RunOptions) -> int:
             machine.flush.append(lines.flush)
             recorder = InputRecorder(machine, lines.write)
         debugger = _debugger(options, machine)
-        failure, outcome = None, Outcome(ExitReason.STOPPED)
+        failure, outcome, unfinished = None, Outcome(ExitReason.STOPPED), ""
         try:
             if isinstance(serial, Terminal):
                 serial.make_raw()
@@ -123,9 +128,14 @@ def run(options: RunOptions) -> int:
                 return (watch is not None and watch.found) or (player is not None and player.arrived)
 
             runner = machine if debugger is None else debugger
-            outcome = runner.run(until=until, timeout=options.timeout)
+            with _ctrl_c(machine, debugger):
+                outcome = runner.run(until=until, timeout=options.timeout)
             if recorder is not None:
                 recorder.finish()
+                for flush in machine.flush:
+                    flush()
+            if recording is not None and player is not None and player.arrived and outcome.reason is ExitReason.CONDITION and not (watch and watch.found):
+                unfinished = recording.breaks_off
             if recording is not None and player is not None and (player.arrived or outcome.reason not in SAVED_AFTER):
                 failure = recording.difference(machine, player.arrived)
         except KeyboardInterrupt:
@@ -142,6 +152,10 @@ def run(options: RunOptions) -> int:
             figures.update(exit_reason="failed", exit_detail=failure)
         _write_stats(options.stats, figures)
         _tell(outcome, failure, machine, options)
+        if unfinished and failure is None:
+            print(f"folkering: recording {options.replay} breaks off {unfinished}: played as far as it goes, to instruction {machine.stats.retired} at "
+                  f"{machine.clock.now() / 1e9:.6f} s of virtual time, and nothing compared", file=sys.stderr)
+            return UNFINISHED_CODE
         return FAILED_CODE if failure is not None else exit_code(outcome)
     finally:
         if debugger is not None:
@@ -149,6 +163,25 @@ def run(options: RunOptions) -> int:
         machine.close()
         for output in outputs:
             output.close()
+
+
+@contextlib.contextmanager
+def _ctrl_c(machine: Machine, debugger: GdbServer | None) -> Iterator[None]:
+    """Ctrl-C where the guest does not get it ends the run between two slices, so that a recording or snapshot is whole; pressed again, at once."""
+    before = signal.getsignal(signal.SIGINT)
+
+    def pressed(_number: int, _frame: object) -> None:
+        signal.signal(signal.SIGINT, before)
+        machine.stop()
+
+    if debugger is not None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGINT, pressed)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class Deaf:

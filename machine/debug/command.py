@@ -17,7 +17,7 @@ from devices.backends.terminal import Terminal
 from machine.debug.monitor import Monitor
 from machine.debug.symbols import NO_SYMBOLS, Symbols
 from machine.errors import EngineError, MachineError
-from machine.replay import read
+from machine.recording import read
 from machine.run_command import NONE, STDIO, RunOptions, machine_of, recorder_of
 
 PROMPT = "(folkering) "

@@ -152,6 +152,8 @@ class Monitor:
                 self.say(f"watchpoint: cpu {hit.cpu} has {'written' if hit.kind == 'write' else 'read'} {hit.size} bytes at physical {hit.address:#x}")
             elif outcome.reason is ExitReason.BREAK:
                 self.say(f"breakpoint at {self.name(self.rip)}")
+            elif outcome.detail:
+                self.say(outcome.detail)
             self.where()
 
     def back(self, words: list[str]) -> None:

@@ -12,7 +12,9 @@ import pytest
 from machine import Configuration, ExitReason, Firmware, Machine
 from machine.checkpoint import board_of, digest
 from machine.debug.history import History
-from machine.replay import CUT, Event, Journal, Player, Recorder, Recording, ReplayError, moment_of, read
+from machine.recording import LARGEST_LINE, Recorder, Recording, read
+from machine.replay import CUT, Event, Journal, Player, ReplayError, moment_of
+from machine.outcome import Outcome
 from machine.scenario.scenario import Scenario
 from tests.machine.rom import EIGHT_BITS, rom
 from tests.machine.test_checkpoint import HANDLER
@@ -27,6 +29,9 @@ ECHO = (EIGHT_BITS + "xor ax, ax; mov ds, ax; mov ss, ax; mov sp, 0x7000; mov wo
         "again: inc ebx; mov dx, 0x3fd; in al, dx; test al, 1; jz again; mov dx, 0x3f8; in al, dx; cmp al, 0x21; je done;"
         "xor al, bl; add al, byte ptr [0x604]; xor al, byte ptr [0x700]; out dx, al; jmp again; done: mov al, 0; out 0xf4, al; hlt")
 OTHERS = bytes.fromhex("31c0" "8ed8" "f0ff060007" "ebf9")        # at 0x10000: xor ax, ax; mov ds, ax; again: lock inc word [0x700]; jmp again
+IDLE = ("xor ax, ax; mov ds, ax; mov ss, ax; mov sp, 0x7000; mov word ptr [0x80], 0x7c00; mov word ptr [0x82], 0; mov al, 0x11; out 0x20, al; mov al, 0x20;"
+        "out 0x21, al; mov al, 4; out 0x21, al; mov al, 1; out 0x21, al; mov al, 0xfe; out 0x21, al; mov al, 0x34; out 0x43, al; mov al, 0; out 0x40, al;"
+        "out 0x40, al; sti; again: hlt; jmp again")
 TYPED = bytes(range(0x40, 0x5F))
 # The same with the bytes of keyboard and mouse, whose reports it turns on; Escape ends it.
 HANDS = (ECHO[:ECHO.index("again:")].replace("sti;", "mov al, 0xd4; out 0x64, al; mov al, 0xf4; out 0x60, al; sti;")
@@ -196,21 +201,62 @@ def record(build: Build, path: Path, **options: int) -> tuple[bytes, tuple[int, 
 def test_a_recording_is_played_to_its_end(build: Build, tmp_path: Path) -> None:
     result = record(build, tmp_path / "typed")
     recording = read(tmp_path / "typed")
-    assert b"".join(event.data for event in recording.events) == TYPED + b"!" and recording.end == result[1] and recording.digest == result[2]
+    assert b"".join(event.data for event in recording.events) == TYPED + b"!" and recording.last == result[1] and recording.digest == result[2]
     machine = build()
     player = recording.player(machine)
     assert ended(machine) == result
     assert player.arrived and recording.difference(machine, player.arrived) is None
 
 
-def test_a_recording_without_an_end_is_played_as_far_as_it_goes(build: Build, tmp_path: Path) -> None:
-    result = record(build, tmp_path / "typed")
+@pytest.mark.parametrize("cut", ["after a line", "in a line", "before the end", "in the end"])
+def test_a_recording_without_an_end_is_played_as_far_as_it_goes(build: Build, tmp_path: Path, cut: str) -> None:
+    record(build, tmp_path / "typed")
     lines = (tmp_path / "typed").read_bytes().splitlines(keepends=True)
-    (tmp_path / "typed").write_bytes(b"".join(lines[:-1]) + lines[-1][:20])
+    keep = {"after a line": len(lines) // 2, "in a line": len(lines) // 2, "before the end": len(lines) - 1, "in the end": len(lines) - 1}[cut]
+    (tmp_path / "typed").write_bytes(b"".join(lines[:keep]) + (lines[keep][:-2] if " in " in f" {cut}" else b""))
     recording = read(tmp_path / "typed")
+    retired, time = json.loads(lines[keep - 1])[:2]
+    assert recording.digest is None and recording.last == (retired, time)
+    assert recording.breaks_off == (f"after line {keep}, without an end" if " in " not in f" {cut}" else f"in the middle of line {keep + 1}")
     machine = build()
     player = recording.player(machine)
-    assert recording.end is None and ended(machine) == result and not player.arrived
+    outcome = machine.run(timeout=PATIENCE)
+    assert outcome == Outcome(ExitReason.CONDITION, detail="the recording goes no further") and player.arrived and moment_of(machine) == recording.last
+    assert recording.difference(machine, player.arrived) is None
+    machine.run(limit=retired + 100_000)
+    assert machine.stats.retired == retired + 100_000, "it stands once, and can then go on by itself"
+
+
+def test_a_recording_of_nothing_but_its_head_goes_nowhere(build: Build, tmp_path: Path) -> None:
+    record(build, tmp_path / "typed")
+    (tmp_path / "typed").write_bytes((tmp_path / "typed").read_bytes().splitlines(keepends=True)[0])
+    machine = build()
+    player = read(tmp_path / "typed").player(machine)
+    assert machine.run(timeout=PATIENCE).detail == "the recording goes no further" and player.arrived and machine.stats.retired == 0
+
+
+def test_a_recording_shows_now_and_then_that_nothing_came(build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So it goes almost as far as the process that died; and in an idle machine moments are written down, too."""
+    monkeypatch.setattr("machine.recording.SIGN_OF_LIFE", 1_000_000)
+    for text in ("spin: jmp spin", IDLE):
+        machine, lines = build(1, text=text), list[bytes]()
+        recorder = Recorder(machine, lines.append)
+        Scenario(machine).run_for(0.020_008 if text != IDLE else 150)
+        moments = [line for line in lines[1:] if len(json.loads(line)) == 2]
+        assert len(moments) == 2 and len(lines) <= 4, "and the last run's end may be a cut"
+        (tmp_path / "died").write_bytes(b"".join([lines[0], *moments]))
+        recording = read(tmp_path / "died")
+        assert recording.last is not None and recording.events == ()
+        again = build(1, text=text)
+        player = recording.player(again)
+        again.run(timeout=PATIENCE)
+        assert player.arrived and moment_of(again) == recording.last
+        recorder.finish()
+        (tmp_path / "ended").write_bytes(b"".join(lines))
+        whole, again = read(tmp_path / "ended"), build(1, text=text)
+        player = whole.player(again)
+        again.run(timeout=PATIENCE)
+        assert whole.difference(again, player.arrived) is None and player.arrived
 
 
 @pytest.mark.parametrize(("cpus", "seed"), [(1, None), (4, None), (4, 11)])
@@ -234,7 +280,7 @@ def test_keys_and_the_mouse_of_a_scenario_come_again(build: Build, tmp_path: Pat
     machine = build(cpus, seed, text=HANDS)
     player = recording.player(machine)
     output, moment, found = ended(machine)
-    assert (moment, found) == (recording.end, recording.digest) and player.arrived
+    assert (moment, found) == (recording.last, recording.digest) and player.arrived
     assert len(output) >= 18, "scan codes of five keys, and three reports"
 
 
@@ -295,12 +341,17 @@ def test_another_end_is_noticed(build: Build, tmp_path: Path) -> None:
     assert "before the recording does" in (recording.difference(machine, False) or "")
 
 
-GOOD = {"folkering-recording": 2, "board": ["folkering-q35", 1, 1, 4 << 20, "instructions", []], "seed": None, "start": ""}
+GOOD = {"folkering-recording": 3, "board": ["folkering-q35", 1, 1, 4 << 20, "instructions", []], "seed": None, "start": ""}
 
 
 @pytest.mark.parametrize(("lines", "message"), [
-    ([], "this is no recording"), (["\x7fELF"], "this is no recording"), ([[1, 2]], "this is no recording"), ([{"a": 1}], "this is no recording"),
-    ([GOOD | {"folkering-recording": 9}], "version 9; this program reads version 2"), ([GOOD | {"board": 1}], "this is no recording"),
+    ([], "the file is empty"), ([""], "this is no recording"), (["x" * LARGEST_LINE], "this is no recording"), (["[" * 100_000], "this is no recording"),
+    ([GOOD | {"board": ["x", float("inf"), 1, 1, "x", []]}], "this is no recording"), ([GOOD | {"seed": "x"}], "this is no recording"),
+    ([GOOD, "x" * LARGEST_LINE], "line 2 is damaged \\(it is too long"), ([GOOD, [1, 1], "[" * 100_000], "line 3 is damaged"),
+    ([GOOD, {"end": [1, 1], "digest": ""}, "x" * LARGEST_LINE], "line 3 is damaged"), ([GOOD, [1, 1, "com1", ""]], "line 2 is damaged"),
+    ([GOOD, [2, 2], [1, 2]], "line 3 is damaged"), ([GOOD, [2, 2], [2, 1]], "line 3 is damaged \\(time goes back"), ([GOOD, [1]], "line 2 is damaged"),
+    (["\x7fELF"], "this is no recording"), ([[1, 2]], "this is no recording"), ([{"a": 1}], "this is no recording"),
+    ([GOOD | {"folkering-recording": 9}], "version 9; this program reads version 3"), ([GOOD | {"board": 1}], "this is no recording"),
     ([GOOD, {"x": 1}], "line 2 is damaged"), ([GOOD, [5, 5, "com1", "a"], [4, 6, ""]], "line 3 is damaged \\(time goes back"),
     ([GOOD, [1, 1, "com1"]], "line 2 is damaged"), ([GOOD, [1, 1, "com1", "\u1234"]], "line 2 is damaged"), ([GOOD, [1, 1, "", "a"]], "line 2 is damaged"),
     ([GOOD, {"end": [1, 1], "digest": ""}, [2, 2, ""]], "line 3 is damaged \\(something follows the end"), ([GOOD, [[[]]]], "line 2 is damaged"),
@@ -328,7 +379,7 @@ def test_what_cannot_be_recorded(build: Build, tmp_path: Path) -> None:
 
 def test_an_inlet_that_is_not_there(build: Build) -> None:
     machine = build(1)
-    recording = Recording("it", board_of(machine), None, digest(machine), (Event(1, 1, "com9", b"a"),), None, None)
+    recording = Recording("it", board_of(machine), None, digest(machine), (Event(1, 1, "com9", b"a"),), (1, 1), None)
     with pytest.raises(ReplayError, match="this board has no inlet 'com9'"):
         recording.player(machine)
 

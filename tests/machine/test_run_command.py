@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from machine.errors import MachineError
-from machine.run_command import RunOptions, run
+from machine.run_command import OutputWatch, RunOptions, run
 from tests.machine.rom import rom, say
 
 POWER_OFF = "mov dx, 0x604; mov ax, 0x2000; out dx, ax; stop: hlt; jmp stop;"
@@ -127,3 +130,72 @@ def test_a_recorded_run_is_replayed_and_every_difference_is_said(tmp_path: Path,
         run(options(tmp_path, text, replay=recording))
     with pytest.raises(MachineError, match="this is no recording"):
         run(options(tmp_path, text, replay=str(tmp_path / "rom.bin")))
+
+
+ECHO = (say("login: ") + "again: mov dx, 0x3fd; in al, dx; test al, 1; jz again; mov dx, 0x3f8; in al, dx; out dx, al; cmp al, 0x21; jne again;"
+        "mov al, 3; out 0xf4, al; hlt")
+
+
+def typing(text: bytes) -> int:
+    """A pipe that holds this and then goes on being open, as the other end of standard input."""
+    source, keyboard = os.pipe()
+    os.write(keyboard, text)
+    os.dup2(source, 0)
+    os.close(source)
+    return keyboard
+
+
+@pytest.fixture
+def standard_input() -> Iterator[None]:
+    """It is put back."""
+    before = os.dup(0)
+    yield
+    os.dup2(before, 0)
+    os.close(before)
+
+
+@pytest.mark.usefixtures("standard_input")
+def test_a_recording_that_breaks_off_is_played_as_far_as_it_goes(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    recording, lines = tmp_path / "recording", list[bytes]()
+    keyboard = typing(b"hello!")
+    assert run(options(tmp_path, ECHO, serial="stdio", record=str(recording))) == 7
+    os.close(keyboard)
+    lines = recording.read_bytes().splitlines(keepends=True)
+    capfd.readouterr()
+    for kept, how in ((b"".join(lines[:-1]), f"after line {len(lines) - 1}, without an end"), (b"".join(lines)[:-3], f"in the middle of line {len(lines)}")):
+        recording.write_bytes(kept)
+        assert run(options(tmp_path, ECHO, serial=str(tmp_path / "serial"), replay=str(recording))) == 6
+        told = capfd.readouterr().err
+        retired = json.loads(lines[-2])[0]
+        assert told.count("\n") == 1 and f"{recording} breaks off {how}: played as far as it goes, to instruction {retired} at" in told
+        assert (tmp_path / "serial").read_bytes().endswith(b"ello"), "and not the last character"
+    assert run(options(tmp_path, ECHO, serial=str(tmp_path / "serial"), replay=str(recording), exit_on="login: $")) == 0, "what was waited for came before"
+
+
+@pytest.mark.usefixtures("standard_input")
+def test_ctrl_c_ends_a_recording_as_it_should_end(tmp_path: Path) -> None:
+    recording = str(tmp_path / "recording")
+    keyboard = typing(b"xx")
+    before = signal.getsignal(signal.SIGINT)
+
+    class Pressed(OutputWatch):
+        def __call__(self, data: bytes) -> None:
+            super().__call__(data)
+            if self.found:
+                self.found = False
+                os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("machine.run_command.OutputWatch", Pressed)
+        assert run(options(tmp_path, ECHO, serial="stdio", record=recording, exit_on="x")) == 130
+    os.close(keyboard)
+    assert signal.getsignal(signal.SIGINT) is before
+    assert run(options(tmp_path, ECHO, replay=recording)) == 0
+
+
+def test_a_recording_on_a_full_disk_is_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("this host has no /dev/full")
+    assert run(options(tmp_path, POWER_OFF, record="/dev/full")) == 1
+    told = capfd.readouterr().err
+    assert "/dev/full: No space left on device" in told and told.count("\n") == 1

@@ -10,7 +10,7 @@ import pytest
 
 from machine import Configuration, ExitReason, Firmware, Linux, Machine
 from machine.boot import Boot, Multiboot, kernel_from_files
-from machine.replay import Recorder, read
+from machine.recording import Recorder, read
 from machine.scenario.scenario import Scenario
 from tests.guests import debian_busybox, debian_invaders, debian_linux, debian_memtest, debian_seabios
 from machine.loaders.initrd import build
