@@ -1,4 +1,4 @@
-"""Random port and MMIO accesses to the whole board, while time passes: nothing raises, nothing hangs, answers fit, mistakes are counted."""
+"""Random port and MMIO accesses to the whole board and every card, while time passes: nothing raises, nothing hangs, answers fit, mistakes are counted."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import random
 import pytest
 
 from devices.core.bus import Bus
+from devices.pci.config_space import COMMAND, IO, MASTER, MEMORY
 from machine.boot import Firmware
+from machine.cards import CARDS
 from machine.machine import Configuration, Machine
 
 HALT = bytes(0x10000 - 16) + b"\xf4" * 16
@@ -20,7 +22,10 @@ class Guest:
 
     def __init__(self, seed: int) -> None:
         self.chance = random.Random(seed)
-        self.machine = Machine(Firmware(HALT), Configuration(memory=16 << 20, cpus=2, clock="instructions"))
+        self.machine = Machine(Firmware(HALT), Configuration(memory=16 << 20, cpus=2, clock="instructions", cards=tuple(CARDS.values())))
+        self.machine.board.as_firmware_leaves_it()
+        for card in self.machine.board.cards.values():
+            card.config.write(COMMAND, 2, IO | MEMORY | MASTER)
         self.asked: list[object] = []
         board = self.machine.board
         board.on_power_off = lambda: self.asked.append("power off")
