@@ -22,6 +22,7 @@ TIMER_IRQ, KEYBOARD_IRQ, SERIAL_IRQ, CLOCK_IRQ, MOUSE_IRQ, ISA_IRQS = 0, 1, 4, 8
 SCI = 9
 TIMER_PIN = 2                                       # of the IOAPIC; input 2 of the 8259A pair is its slave
 FIRST_PCI_GSI = 16
+PIRQ_IRQS = (10, 10, 11, 11) * 2                    # the ISA interrupts that firmware routes PIRQA#..PIRQH# to
 
 
 @dataclass(frozen=True, slots=True)

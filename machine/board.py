@@ -49,7 +49,6 @@ from machine.wiring import BoardDma, Cable, FunctionDma, LocalApics, Multiplexer
 LCR, EIGHT_BITS = 3, 0x03                # of the serial port: no parity, one stop bit
 PCIEXBAR, PCIEXBAR_ENABLE = 0x60, 1      # of the host bridge
 LPC_SLOT = 31
-PIRQ_IRQS = (10, 10, 11, 11) * 2         # where firmware routes PIRQA#..PIRQH# to
 PIRQ_ROUTES = {0x60: 0, 0x68: 4}         # of the LPC bridge: where the routes of PIRQA#-PIRQD# and PIRQE#-PIRQH# are
 
 
@@ -193,7 +192,7 @@ class Board:
     @staticmethod
     def _pirq_of(slot: int, function: PciFunction[Any]) -> int:
         """Which of PIRQA#..PIRQH# an interrupt pin is wired to: the DSDT says the same (machine/acpi/dsdt.py)."""
-        return (slot + function.pin - 1) % len(PIRQ_IRQS)
+        return (slot + function.pin - 1) % len(at.PIRQ_IRQS)
 
     def screen(self) -> Screen:
         """What the monitor shows now."""
@@ -251,8 +250,8 @@ class Board:
             return
         for register, first in PIRQ_ROUTES.items():
             for number in range(4):
-                self.lpc.config.write(register + number, 1, PIRQ_IRQS[first + number])
-        for irq in set(PIRQ_IRQS):
+                self.lpc.config.write(register + number, 1, at.PIRQ_IRQS[first + number])
+        for irq in set(at.PIRQ_IRQS):
             elcr = self.pic.chips[irq >> 3].blocks["elcr"]
             elcr.write(0, 1, elcr.peek(0, 1) | 1 << (irq & 7))
         free = {False: at.PCI_WINDOW[0], True: at.PCI_PORTS[0]}
@@ -265,5 +264,5 @@ class Board:
                 free[bar.io] = base + bar.size
         for slot, function in enumerate(self.cards.values(), 1):
             if function.pin:
-                function.config.write(pci.INTERRUPT_LINE, 1, PIRQ_IRQS[self._pirq_of(slot, function)])
+                function.config.write(pci.INTERRUPT_LINE, 1, at.PIRQ_IRQS[self._pirq_of(slot, function)])
             function.config.write(pci.COMMAND, 2, pci.IO | pci.MEMORY)

@@ -12,7 +12,7 @@ from devices.pm import ACPI_DISABLE, ACPI_ENABLE
 from machine.acpi import dsdt, fadt, hpet, madt, mcfg, rsdp
 from machine.acpi.placement import loader_files
 from machine.acpi.table import Table
-from machine.address_map import APM_BASE, ECAM, HPET_BASE, IOAPIC_BASE, LAPIC_BASE, PCI_WINDOW, PM_BASE, SCI, SERIAL_BASE
+from machine.address_map import APM_BASE, ECAM, HPET_BASE, IOAPIC_BASE, LAPIC_BASE, PCI_WINDOW, PIRQ_IRQS, PM_BASE, SCI, SERIAL_BASE
 from machine.memory import E820_RAM, E820_RESERVED, HIGH_RAM_BASE, KIB, LOW_RAM_LIMIT, MIB, E820Entry, GuestMemory
 
 LEGACY = (dsdt.SERIAL, dsdt.CLOCK, dsdt.KEYBOARD, dsdt.MOUSE)
@@ -23,7 +23,7 @@ def acpi_tables(cpus: int) -> list[Table]:
     return [
         rsdp.rsdp(), rsdp.xsdt(("FACP", "APIC", "HPET", "MCFG")),
         fadt.fadt(PM_BASE, SCI, APM_BASE, ACPI_ENABLE, ACPI_DISABLE, has_8042=True, has_vga=True), fadt.facs(),
-        dsdt.dsdt(LEGACY, PCI_WINDOW, ECAM), madt.madt(cpus, LAPIC_BASE, IOAPIC_BASE, cpus, SCI),
+        dsdt.dsdt(LEGACY, PCI_WINDOW, PIRQ_IRQS, ECAM), madt.madt(cpus, LAPIC_BASE, IOAPIC_BASE, cpus, SCI),
         hpet.hpet(HPET_BASE, HPET_ID.reset & 0xFFFFFFFF), mcfg.mcfg(*ECAM)]
 
 

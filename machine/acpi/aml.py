@@ -9,6 +9,8 @@ import struct
 
 ZERO_OP, ONE_OP, NAME_OP, BYTE_PREFIX, WORD_PREFIX, DWORD_PREFIX, STRING_PREFIX, QWORD_PREFIX = 0x00, 0x01, 0x08, 0x0A, 0x0B, 0x0C, 0x0D, 0x0E
 SCOPE_OP, BUFFER_OP, PACKAGE_OP, DUAL_NAME_PREFIX, EXT_OP_PREFIX, DEVICE_OP = 0x10, 0x11, 0x12, 0x2E, 0x5B, 0x82
+METHOD_OP, STORE_OP, IF_OP, RETURN_OP = 0x14, 0x70, 0xA0, 0xA4
+ARG0 = bytes((0x68,))
 ROOT, PARENT = "\\", "^"
 END_TAG = b"\x79\x00"                   # with a checksum of 0, which means "not checked" (6.4.2.9)
 
@@ -82,6 +84,28 @@ def device(path: str, *terms: bytes) -> bytes:
     """Device (path) { terms }."""
     body = name_string(path) + b"".join(terms)
     return bytes((EXT_OP_PREFIX, DEVICE_OP)) + package_length(len(body)) + body
+
+
+def method(path: str, arguments: int, *terms: bytes) -> bytes:
+    """Method (path, arguments, NotSerialized) { terms }, 20.2.5.2."""
+    body = name_string(path) + bytes((arguments,)) + b"".join(terms)
+    return bytes((METHOD_OP,)) + package_length(len(body)) + body
+
+
+def store(value: bytes, target: str) -> bytes:
+    """Store (value, target)."""
+    return bytes((STORE_OP,)) + value + name_string(target)
+
+
+def if_(condition: bytes, *terms: bytes) -> bytes:
+    """If (condition) { terms }."""
+    body = condition + b"".join(terms)
+    return bytes((IF_OP,)) + package_length(len(body)) + body
+
+
+def return_(value: bytes) -> bytes:
+    """Return (value)."""
+    return bytes((RETURN_OP,)) + value
 
 
 def eisa_id(text: str) -> bytes:

@@ -1,4 +1,4 @@
-"""DSDT: what cannot be found by looking. Source: ACPI 6.5 sections 5.2.11.1, 6.2.13 (_PRT), 7.4.2 (\\_S5).
+"""DSDT: what cannot be found by looking. Source: ACPI 6.5 sections 5.2.11.1, 5.8.1 (\\_PIC), 6.2.13 (_PRT), 7.4.2 (\\_S5).
 
 A PCI root with its windows and interrupt routing, the legacy devices behind the LPC bridge, and the value that switches the power off.
 """
@@ -31,35 +31,34 @@ KEYBOARD = LegacyDevice("KBD_", "PNP0303", ((0x60, 1), (0x64, 1)), (1,))
 MOUSE = LegacyDevice("MOU_", "PNP0F13", (), (12,))
 
 
-def dsdt(devices: tuple[LegacyDevice, ...], memory_window: tuple[int, int], ecam: tuple[int, int] | None = None) -> Table:
+def dsdt(devices: tuple[LegacyDevice, ...], memory_window: tuple[int, int], pirq_irqs: tuple[int, ...], ecam: tuple[int, int] | None = None) -> Table:
     """The board's DSDT.
 
     Args:
         devices: what is behind the LPC bridge.
         memory_window: (first, last) address for PCI memory BARs.
+        pirq_irqs: the ISA interrupt of each PIRQ, for systems that use the 8259A pair.
         ecam: (base, length) of the memory-mapped PCI configuration space, if there is one.
     """
     root = [aml.name("_HID", aml.eisa_id("PNP0A08")), aml.name("_CID", aml.eisa_id("PNP0A03")), aml.name("_UID", aml.integer(0)),
             aml.name("_CRS", aml.resources(aml.bus_numbers(0, 0xFF), aml.io(0xCF8, 8), aml.io_window(0, 0xCF7), aml.io_window(0xD00, 0xFFFF),
                                            aml.memory_window(0xA0000, 0xBFFFF), aml.memory_window(*memory_window))),
-            aml.name("_PRT", _routing()),
+            aml.name("APIC", _routing(tuple(range(FIRST_PCI_GSI, FIRST_PCI_GSI + PCI_GSIS)))), aml.name("PIC_", _routing(pirq_irqs)),
+            aml.method("_PRT", 0, aml.if_(aml.name_string("PICF"), aml.return_(aml.name_string("APIC"))), aml.return_(aml.name_string("PIC_"))),
             aml.device("ISA_", aml.name("_ADR", aml.integer(0x001F0000)), *(_legacy(device) for device in devices))]
     system = [aml.device("PCI0", *root)]
     if ecam is not None:
         system.append(aml.device("MRES", aml.name("_HID", aml.eisa_id("PNP0C02")), aml.name("_CRS", aml.resources(aml.memory32(*ecam)))))
-    body = aml.scope("\\_SB", *system)
+    body = aml.name("PICF", aml.integer(0)) + aml.method("\\_PIC", 1, aml.store(aml.ARG0, "PICF")) + aml.scope("\\_SB", *system)
     body += aml.name("\\_S5", aml.package(aml.integer(S5_SLP_TYP), aml.integer(S5_SLP_TYP), aml.integer(0), aml.integer(0)))
     return table("DSDT", 2, body)
 
 
-def _routing() -> bytes:
-    """INTA#..INTD# of slot s on GSI 16 + (s + pin) mod 8: what the IOAPIC sees."""
-    entries = []
-    for slot in range(PCI_SLOTS):
-        for pin in range(PINS):
-            gsi = FIRST_PCI_GSI + (slot + pin) % PCI_GSIS
-            entries.append(aml.package(aml.integer(slot << 16 | EVERY_FUNCTION), aml.integer(pin), aml.integer(0), aml.integer(gsi)))
-    return aml.package(*entries)
+def _routing(interrupts: tuple[int, ...]) -> bytes:
+    """INTA#..INTD# of slot s on PIRQ (s + pin) mod 8, and that on one of `interrupts`: an input of the I/O APIC, or an ISA interrupt."""
+    return aml.package(*(
+        aml.package(aml.integer(slot << 16 | EVERY_FUNCTION), aml.integer(pin), aml.integer(0), aml.integer(interrupts[(slot + pin) % PCI_GSIS]))
+        for slot in range(PCI_SLOTS) for pin in range(PINS)))
 
 
 def _legacy(device: LegacyDevice) -> bytes:

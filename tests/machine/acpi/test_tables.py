@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import struct
 import subprocess
@@ -11,7 +12,7 @@ import pytest
 
 from machine.acpi import aml, madt, placement
 from machine.acpi.table import Table
-from machine.address_map import ECAM, HPET_BASE
+from machine.address_map import ECAM, HPET_BASE, PIRQ_IRQS
 from machine.description import acpi_tables
 
 ADDRESS = 0xF0000
@@ -117,6 +118,21 @@ def test_mcfg_4_1_2_has_one_window_for_all_buses_and_the_dsdt_reserves_it() -> N
     data = next(one for one in all_tables() if one.name == "MCFG").data
     assert len(data) == 60 and struct.unpack_from("<QHBB", data, 44) == (ECAM[0], 0, 0, 255)
     assert aml.memory32(*ECAM) in next(one for one in all_tables() if one.name == "DSDT").data
+
+
+def test_6_2_13_routing_of_pci_interrupts_for_both_kinds_of_controllers(tmp_path: Path, memory: Memory) -> None:
+    """Before \\_PIC (1) the ISA interrupts that firmware routes PIRQs to, then GSI 16-23."""
+    if shutil.which("acpiexec") is None:
+        pytest.skip("acpiexec (acpica-tools) is not installed")
+    length = len(next(one for one in all_tables() if one.name == "DSDT").data)
+    (tmp_path / "dsdt.aml").write_bytes(memory.table(ADDRESS + memory.data.index(b"DSDT" + struct.pack("<I", length))))
+    commands = "execute \\_SB.PCI0._PRT\nexecute \\_PIC 1\nexecute \\_SB.PCI0._PRT\nquit\n"
+    done = subprocess.run(["acpiexec", "dsdt.aml"], cwd=tmp_path, input=commands, capture_output=True, text=True, timeout=60, check=False)
+    numbers = [int(number, 16) for number in re.findall(r"\[Integer\] = ([0-9A-F]{16})", done.stdout)]
+    entries = [tuple(numbers[at:at + 4]) for at in range(0, len(numbers), 4)]
+    swizzle = [(slot << 16 | 0xFFFF, pin, (slot + pin) % 8) for slot in range(32) for pin in range(4)]
+    assert entries[:128] == [(address, pin, 0, PIRQ_IRQS[pirq]) for address, pin, pirq in swizzle], done.stdout
+    assert entries[-128:] == [(address, pin, 0, 16 + pirq) for address, pin, pirq in swizzle] and len(entries) <= 257
 
 
 def test_fadt_5_2_9_3_says_that_there_are_a_keyboard_controller_and_a_vga() -> None:
