@@ -238,7 +238,7 @@ class Chip(Generic[S]):
         name: what logs, traces and snapshots call this one; the class's `NAME` by default.
 
     Attributes:
-        NAME, BLOCKS: the declaration; a class without `BLOCKS` is a base for others.
+        NAME, BLOCKS: the declaration; a class without `BLOCKS` is a base for others. A chip that says `BLOCKS = ()` has no registers of its own.
         blocks: by name, each a `BusDevice`.
         state: everything that changes, a dataclass of plain values; the same object for the chip's whole life.
 
@@ -257,7 +257,7 @@ class Chip(Generic[S]):
             given = typing.get_args(base)
             if given and isinstance(given[0], type) and isinstance(typing.get_origin(base), type) and issubclass(typing.get_origin(base), Chip):
                 cls.STATE = given[0]
-        if not cls.BLOCKS:
+        if not cls.BLOCKS and "BLOCKS" not in vars(cls):
             return
         if not dataclasses.is_dataclass(getattr(cls, "STATE", None)):
             raise RegisterError(f"{cls.__name__} does not say which dataclass its state is: class {cls.__name__}(Chip[State])")

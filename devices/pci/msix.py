@@ -51,7 +51,7 @@ def capability(offset: int, bar: int, vectors: int, following: int = 0) -> tuple
 
 @dataclass
 class State:
-    """Table and pending bits. The function keeps MSIX_CONTROL, and tells `control` of it."""
+    """Table, pending bits, and what was written to MSIX_CONTROL, which the function shows and passes on to `control`."""
 
     address_low: list[int] = field(default_factory=lambda: [0] * MAX_VECTORS)
     address_high: list[int] = field(default_factory=lambda: [0] * MAX_VECTORS)
@@ -89,7 +89,7 @@ class Msix(Chip[State]):
         return self.state.msix_control & ENABLE != 0
 
     def control(self, value: int) -> None:
-        """The function's MSIX_CONTROL was written, or its state restored."""
+        """The function's MSIX_CONTROL was written."""
         self.state.msix_control = value
         self._send_pending()
 

@@ -1,0 +1,1 @@
+"""Virtio: queues, the transport over PCI, and the devices behind it."""
