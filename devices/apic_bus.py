@@ -89,13 +89,17 @@ class ApicBus:
         return winner.accept(message)
 
     def deliver_msi(self, address: int, data: int) -> bool:
-        """A device's 32-bit write of `data` to `address` in the MSI window (10.11.1, 10.11.2). True if somebody has accepted it."""
+        """A device's 32-bit write of `data` to `address` in the MSI window (10.11.1, 10.11.2). True if somebody has accepted it.
+
+        10.11.1 says that the destination mode counts only with the redirection hint. Chipsets heed it always, and Linux relies on it: with up to eight
+        processors it sends to logical destinations without the hint.
+        """
         mode = data >> 8 & 7
         redirect = address >> 3 & 1
         if redirect and mode == DeliveryMode.FIXED:
             mode = DeliveryMode.LOWEST_PRIORITY
         triggered = bool(data >> 15 & 1)
-        return self.deliver(Message(address >> 12 & 0xFF, mode, data & 0xFF, bool(redirect and address >> 2 & 1),
+        return self.deliver(Message(address >> 12 & 0xFF, mode, data & 0xFF, bool(address >> 2 & 1),
                                     not triggered or bool(data >> 14 & 1), triggered))
 
     def end_of_interrupt(self, vector: int) -> None:

@@ -8,11 +8,24 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
-from devices.pci.card import Card
+from devices.backends.entropy import HostEntropy, SeededEntropy
+from devices.core.clock import HostTime
+from devices.pci.card import Card, Slot
 from devices.pci.edu import EDU
+from devices.virtio.rng import VirtioRng
+from devices.virtio.transport_pci import VirtioPci, plug_in
 from machine.errors import MachineError
 
-BUILT_IN = (EDU,)
+
+def _virtio_rng(slot: Slot) -> VirtioPci:
+    """The host's entropy where time is the host's; where runs repeat, a stream that the slot's name determines."""
+    entropy = HostEntropy() if isinstance(slot.clock.source, HostTime) else SeededEntropy(slot.name.encode())
+    return plug_in(slot.log, VirtioRng(slot.log, entropy, f"{slot.name} device"), slot.dma, slot.name)
+
+
+BUILT_IN: tuple[Card, ...] = (
+    EDU,
+    Card("virtio-rng", _virtio_rng, "entropy: the host's, or by the instruction clock a stream that repeats"),)
 CARDS: Mapping[str, Card] = MappingProxyType({card.name: card for card in BUILT_IN})
 
 

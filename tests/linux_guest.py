@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import lzma
 import random
 from pathlib import Path
 
@@ -55,3 +56,13 @@ def complaints(console: str, cpus: int) -> list[str]:
     if len(timers) < cpus or any(not count.isdigit() or int(count) == 0 for count in timers):
         missing.append(f"local timer interrupts: {timers}")
     return missing
+
+
+def drivers(kernel: Path, *names: str) -> dict[str, bytes]:
+    """Modules of Debian's package, by the name of their file, e.g. "virtio/virtio_pci"; the newer packages compress them."""
+    files = {}
+    for name in names:
+        (found,) = kernel.parents[1].glob(f"**/kernel/drivers/{name}.ko*")
+        data = found.read_bytes()
+        files[f"{Path(name).name}.ko"] = lzma.decompress(data) if found.suffix == ".xz" else data
+    return files

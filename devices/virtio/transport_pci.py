@@ -18,7 +18,7 @@ from typing import Any, cast
 from devices.core.bus import Bus, BusDevice
 from devices.core.dma import DmaFault, DmaPort
 from devices.core.log import AccessLog
-from devices.core.registers import Chip, StateError
+from devices.core.registers import StateError
 from devices.pci.config_space import Bar, HeaderState, PciFunction
 from devices.pci.msix import Msix
 from devices.virtio import pci_registers as at
@@ -75,8 +75,7 @@ class VirtioPci(PciFunction[State]):
         name: what logs and snapshots call it.
 
     Attributes:
-        device, msix: the two other chips that belong to it.
-        parts: both, to be reset, saved and described with the function.
+        device, msix: the two chips that belong to it.
     """
 
     BASES = (Bar(at.STRUCTURES_BAR, at.STRUCTURES_SIZE), Bar(at.MSIX_BAR, at.MSIX_BAR_SIZE))
@@ -87,8 +86,8 @@ class VirtioPci(PciFunction[State]):
         self._names, self._limits = list(device.QUEUES), list(device.QUEUES.values())
         name = name or self.NAME
         self.msix = Msix(log, dma, f"{name} msix")
-        self.parts: tuple[Chip[Any], ...] = (self.msix, device)
         super().__init__(log, name)
+        self.parts = (self.msix, device)
         structures = Bus(f"{name} structures", at.STRUCTURES_SIZE, log)
         for start, block in ((at.COMMON_AT, self.blocks["common"]), (at.ISR_AT, self.blocks["isr"]), (at.NOTIFY_AT, self.blocks["notify"])):
             structures.map(start, block.length, block, block.name)
