@@ -69,6 +69,7 @@ examples:
   python folkering.py run --firmware bios.bin --debugcon /dev/stderr --serial none
   python folkering.py run --kernel vmlinuz --initrd initrd --append console=ttyS0 --exit-on 'login:' --save booted
   python folkering.py run --load booted
+  python folkering.py run --kernel vmlinuz --initrd initrd --append console=ttyS0 --device edu
   python folkering.py run --firmware bios.bin --record typed          (then with --replay typed: the same run again)
 
 exit codes: 0 the guest powered off, or --exit-on matched its serial output; 2*v+1 it wrote v to port 0xF4; 3 triple fault or reset with

@@ -276,12 +276,11 @@ class Machine:
 
     @classmethod
     def load(cls, path: str | Path, *, strict: bool = False, reboot: bool = True, cards: Iterable[Card] = ()) -> Machine:
-        """A machine that goes on where one was saved; `cards` are those of your own that it had. Raises MachineError."""
-        from machine.cards import cards_named
-        from machine.snapshot import read
+        """A machine that goes on where one was saved; `cards` are those of your own that it had. Raises SnapshotError."""
+        from machine.snapshot import cards_of, read
 
         checkpoint, boot, configuration = read(path)
-        found = cards_named(configuration["cards"], cards)
+        found = cards_of(path, configuration["cards"], cards)
         return cls.from_checkpoint(checkpoint, boot, Configuration(**{**configuration, "strict": strict, "reboot": reboot, "cards": found}))
 
     def turns(self) -> Saved:

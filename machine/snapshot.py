@@ -15,13 +15,16 @@ import random
 import struct
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
+from devices.pci.card import Card
 from machine.boot import Boot, Firmware, Linux, Multiboot
+from machine.cards import cards_named
 from machine.checkpoint import BOARD, BOARD_VERSION, Checkpoint, CheckpointError, Kind, describe
 from machine.engine.vcpu import VcpuState
+from machine.errors import MachineError
 from machine.memory import KIB, MAX_RAM, RamImage
 from machine.schedule import Saved
 
@@ -85,6 +88,14 @@ def read(path: str | Path) -> tuple[Checkpoint, Boot, dict[str, Any]]:
         raise SnapshotError(f"snapshot {path}: {error.strerror or error}") from None
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError, zlib.error) as error:
         raise SnapshotError(f"snapshot {path}: it is damaged ({type(error).__name__}: {error})") from None
+
+
+def cards_of(path: str | Path, names: tuple[str, ...], own: Iterable[Card]) -> tuple[Card, ...]:
+    """The cards of a snapshot's machine. Raises SnapshotError if one is neither the machine's nor among `own`."""
+    try:
+        return cards_named(names, own)
+    except MachineError as error:
+        raise SnapshotError(f"snapshot {path}: {error}") from None
 
 
 def _read(file: IO[bytes], name: str) -> tuple[Checkpoint, Boot, dict[str, Any]]:

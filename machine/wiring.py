@@ -80,18 +80,28 @@ class FunctionDma:
 
     def read(self, iova: int, length: int) -> bytes:
         """Bytes of RAM. Raises DmaFault."""
-        self._check(iova)
-        return self._dma.read(iova, length, self.requester)
+        function = self._master(iova)
+        try:
+            return self._dma.read(iova, length, self.requester)
+        except DmaFault:
+            function.received_abort()
+            raise
 
     def write(self, iova: int, data: bytes) -> None:
         """Bytes to RAM, or a message-signalled interrupt. Raises DmaFault."""
-        self._check(iova)
-        self._dma.write(iova, data, self.requester)
+        function = self._master(iova)
+        try:
+            self._dma.write(iova, data, self.requester)
+        except DmaFault:
+            function.received_abort()
+            raise
 
-    def _check(self, iova: int) -> None:
+    def _master(self, iova: int) -> PciFunction[Any]:
+        """The function, if it may send."""
         if self.function is None or not self.function.is_master:
             self._log.note(self._name, "COMMAND", "DMA refused: the function is no bus master", address=iova)
             raise DmaFault(iova, f"{self._name} is no bus master")
+        return self.function
 
 
 class LocalApics:

@@ -32,7 +32,7 @@ STATUS_FIELDS = (
     Field("RSVD6", 6), Field("FAST_B2B", 7), Field("MASTER_PARITY", 8, W1C), Field("DEVSEL", (10, 9)), Field("SIGNALLED_TARGET_ABORT", 11, W1C),
     Field("RECEIVED_TARGET_ABORT", 12, W1C), Field("RECEIVED_MASTER_ABORT", 13, W1C), Field("SIGNALLED_SERR", 14, W1C), Field("PARITY_ERROR", 15, W1C))
 IO, MEMORY, MASTER, INTX_DISABLE = 1 << 0, 1 << 1, 1 << 2, 1 << 10
-INTERRUPT = 1 << 3
+INTERRUPT, RECEIVED_MASTER_ABORT = 1 << 3, 1 << 13
 COMMAND, BAR, INTERRUPT_LINE, INTERRUPT_PIN = 0x04, 0x10, 0x3C, 0x3D          # offsets of a type 0 header
 
 
@@ -166,6 +166,10 @@ class PciFunction(Chip[S]):
         state = self.state
         state.status = state.status | INTERRUPT if level else state.status & ~INTERRUPT
         self.intx.set(level and not state.command & INTX_DISABLE)
+
+    def received_abort(self) -> None:
+        """Nobody took an access that the function made as a master (6.2.3)."""
+        self.state.status |= RECEIVED_MASTER_ABORT
 
     def on_COMMAND(self, value: int, old: int) -> None:
         if (value ^ old) & (IO | MEMORY):

@@ -4,7 +4,8 @@ Specification: QEMU, docs/specs/edu "EDU device". It tells that it is alive, com
 buffer of its own by DMA, and interrupts by INTA# or by one MSI message. Where the specification is silent:
 
 - a factorial takes `FACTORIAL_TIME`, whatever the number, and is given modulo 2**32; a transfer takes `TRANSFER_TIME`, as on QEMU;
-- addresses in memory have 28 bits, of which the rest is cut off and noted; a transfer that is not within the buffer moves nothing, which is noted, and ends;
+- addresses in memory have 28 bits, unless the card is made with more, and the rest is cut off, which is noted;
+- a transfer that is not within the buffer moves nothing, which is noted, and ends;
 - while the card computes, or transfers, writes to the registers that say what are dropped;
 - a write of 4 bytes to a register of 8 clears the upper half; other sizes than 4, and 8 from 0x80 on, reach nothing and read all ones. So does the buffer,
   which only DMA reaches.
@@ -20,7 +21,6 @@ from devices.core.clock import Deadline, VirtualClock
 from devices.core.dma import DmaFault, DmaPort
 from devices.core.log import AccessLog
 from devices.core.registers import RO, RW, WO, Block, Field, Layout, Register
-from devices.pci.card import Card, Slot
 from devices.pci.config_space import Bar, PciFunction, header, layout
 from devices.pci.msi import Msi, MsiState, capability
 
@@ -69,6 +69,7 @@ class Edu(PciFunction[State]):
         clock: virtual time.
         dma: its own port.
         log: told of a guest's mistakes.
+        dma_mask: the bits of a memory address that it has.
     """
 
     NAME = "edu"
@@ -89,9 +90,9 @@ class Edu(PciFunction[State]):
         ), hole=0xFF),
     )
 
-    def __init__(self, clock: VirtualClock, dma: DmaPort, log: AccessLog, name: str = "") -> None:
+    def __init__(self, clock: VirtualClock, dma: DmaPort, log: AccessLog, name: str = "", dma_mask: int = DMA_MASK) -> None:
         super().__init__(log, name)
-        self._clock, self._dma = clock, dma
+        self._clock, self._dma, self._dma_mask = clock, dma, dma_mask
         self._msi = Msi(self, dma)
         self._sizes = _Sizes(self.blocks["registers"], log)
         self._deadlines: list[Deadline] = []
@@ -171,9 +172,10 @@ class Edu(PciFunction[State]):
         state.dma_command &= ~START
         inside, outside = (state.dma_source, state.dma_destination) if state.dma_command & TO_MEMORY else (state.dma_destination, state.dma_source)
         start, end = inside - BUFFER, inside - BUFFER + state.dma_count
-        address = outside & DMA_MASK
+        address = outside & self._dma_mask
         if address != outside:
-            self.log.note(self.name, "DMA_SOURCE" if outside == state.dma_source else "DMA_DESTINATION", "beyond 28 bits, cut off", address=outside)
+            register = "DMA_DESTINATION" if state.dma_command & TO_MEMORY else "DMA_SOURCE"
+            self.log.note(self.name, register, "beyond the card's address bits, cut off", address=outside)
         if not 0 <= start <= end <= BUFFER_SIZE:
             self.log.note(self.name, "DMA_COUNT", "not within the buffer, nothing is moved", at=inside, bytes=state.dma_count)
         else:
@@ -225,10 +227,3 @@ class _Sizes:
         if not fits:
             self._log.note(self._registers.chip.name, f"{offset:#x}", f"{how} in a size or at an address that the card does not take", size=size)
         return fits
-
-
-def _in_slot(slot: Slot) -> Edu:
-    return Edu(slot.clock, slot.dma, slot.log, slot.name)
-
-
-EDU = Card("edu", _in_slot, "QEMU's educational device: factorials, DMA, INTx and MSI")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from devices.pci.card import Card
 from machine import Configuration, Firmware, Linux, Machine, Multiboot
 from machine.boot import Boot
 from machine.cards import CARDS
@@ -16,6 +17,7 @@ from machine.outcome import ExitReason
 from machine.trace import Trace
 from tests.boot import has_qemu, qemu_kernel
 from tests.guests import debian_busybox, debian_linux, debian_seabios
+from tests.machine.probe import PROBE
 from tests.scenarios.edu_guest import kernel
 
 __all__ = ["debian_busybox", "debian_linux", "debian_seabios"]           # fixtures
@@ -45,8 +47,9 @@ REFUSED = {("edu", "COMMAND"), ("edu", "MSI_ADDRESS"), ("edu", "DMA_COMMAND")}
 class Pc:
     """A machine with cards and what it says."""
 
-    def __init__(self, boot: Boot, cards: int = 1, **options: object) -> None:
-        configuration = Configuration(**{"memory": 16 * MIB, "clock": "instructions", **options}, cards=(CARDS["edu"],) * cards)     # type: ignore[arg-type]
+    def __init__(self, boot: Boot, cards: int = 1, plugged: tuple[Card, ...] = (), **options: object) -> None:
+        values = {"memory": 16 * MIB, "clock": "instructions", "cards": plugged or (CARDS["edu"],) * cards, **options}
+        configuration = Configuration(**values)                          # type: ignore[arg-type]
         self.machine = Machine(boot, configuration)
         self.serial, self.debug = bytearray(), bytearray()
         self.machine.board.serial_out, self.machine.board.debug_out = self.serial.extend, self.debug.extend
@@ -133,6 +136,21 @@ def test_seabios_assigns_what_the_card_asks_for(pcs: list[Pc], debian_seabios: P
         assert config.read(0x3C, 1) == LINES[int(number)] and config.read(4, 2) & 3 == 3
     assert "Q35 LPC init: elcr=00 0c" in said and len(re.findall("map device", said)) == 2
     assert not [line for line in pc.machine.log.lines if "edu" in line]
+
+
+@pytest.mark.guest
+def test_seabios_assigns_every_kind_of_base_address(pcs: list[Pc], debian_seabios: Path) -> None:
+    pcs.append(pc := Pc(Firmware.from_file(debian_seabios), plugged=(PROBE, PROBE), memory=128 * MIB))
+    pc.run(b"No bootable device")
+    found = re.findall(r"map device bdf=00:0([12])\.0  bar (\d), addr ([0-9a-f]{8}), size ([0-9a-f]{8}) \[(\w+)\]", pc.debug.decode(errors="replace"))
+    assert sorted((slot, bar, int(size, 16), kind) for slot, bar, _, size, kind in found) == sorted(
+        (slot, *bar) for slot in "12" for bar in (("0", 0x1000, "mem"), ("1", 0x20, "io"), ("2", 0x2000, "prefmem")))
+    bases = {(slot, bar): int(base, 16) for slot, bar, base, _, _ in found}
+    for slot in "12":
+        pc.machine.mmio.write(bases[slot, "0"], 4, int(slot))
+        pc.machine.ports.write(bases[slot, "1"], 4, 10 * int(slot))
+    for slot in "12":
+        assert pc.machine.mmio.read(bases[slot, "2"], 4) == int(slot) and pc.machine.ports.read(bases[slot, "1"], 4) == 10 * int(slot)
 
 
 LOOK = """

@@ -155,9 +155,20 @@ def test_addresses_have_28_bits_and_a_transfer_to_nowhere_is_lost(bench: Bench) 
     bench.ram.ram[0x1000] = 9
     bench.write(SOURCE, 0x7_F000_1000, 8)
     bench.transfer(0x7000_1000, BUFFER, 1)
-    assert bench.card.state.buffer[0] == 9 and bench.kinds() == ["beyond 28 bits, cut off"]
+    assert bench.card.state.buffer[0] == 9 and bench.kinds() == ["beyond the card's address bits, cut off"]
     bench.transfer(BUFFER, 0x100000, 1, TO_MEMORY)
     assert bench.kinds()[1].startswith("transfer lost: ")
+
+
+def test_a_card_can_be_made_with_more_address_bits() -> None:
+    """QEMU's dma_mask."""
+    log, ram, time = AccessLog(), RamPort(bytearray(4096)), ManualTime()
+    card = Edu(clock := VirtualClock(time), ram, log, dma_mask=(1 << 64) - 1)
+    for register, value in ((SOURCE, 1 << 32), (DESTINATION, BUFFER), (COUNT, 1), (COMMAND, START)):
+        card.region(card.BASES[0]).write(register, 8, value)
+    time.advance(TRANSFER_TIME)
+    clock.run_due()
+    assert [kind for _, _, kind in log.counts] == ["transfer lost: 1 bytes are not within 0x1000 bytes of memory"]
 
 
 def test_sizes(bench: Bench) -> None:
