@@ -11,7 +11,7 @@ was noticed that the processor has taken it, which is before the next access to 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from machine.machine import Machine
 
 Write = Callable[[bytes], None]
+INTERRUPTS, DMA = "interrupts", "dma"
 
 
 class Trace:
@@ -27,14 +28,18 @@ class Trace:
     Args:
         machine: whose.
         write: gets one line at a time.
+        only: names of the chips to tell of, and `INTERRUPTS` and `DMA`; None is all.
     """
 
-    def __init__(self, machine: Machine, write: Write) -> None:
+    def __init__(self, machine: Machine, write: Write, only: Collection[str] | None = None) -> None:
         self._machine, self._write = machine, write
         for chip in machine.board.chips:
-            chip.trace = self._teller(chip)
-        machine.engine.on_interrupt = self._interrupt
-        machine.board.dma.trace = self._transfer
+            if only is None or chip.name in only:
+                chip.trace = self._teller(chip)
+        if only is None or INTERRUPTS in only:
+            machine.engine.on_interrupt = self.interrupt
+        if only is None or DMA in only:
+            machine.board.dma.trace = self._transfer
 
     def close(self) -> None:
         """Write no more."""
@@ -49,7 +54,8 @@ class Trace:
 
         return tell
 
-    def _interrupt(self, cpu: int, vector: int) -> None:
+    def interrupt(self, cpu: int, vector: int) -> None:
+        """A processor has taken an interrupt."""
         self._line(f"cpu{cpu} takes interrupt {vector:#x}")
 
     def _transfer(self, writing: bool, iova: int, length: int, requester: int | None) -> None:

@@ -16,17 +16,18 @@ from devices.backends.output import Recorder
 from devices.backends.terminal import Terminal
 from machine.debug.monitor import Monitor
 from machine.debug.symbols import NO_SYMBOLS, Symbols
-from machine.errors import EngineError, MachineError
+from machine.errors import MachineError
 from machine.recording import read
 from machine.run_command import NONE, STDIO, RunOptions, machine_of, recorder_of
 
 PROMPT = "(folkering) "
+WORD_ENDS = " \t+-:"
 FAILED = 1
 
 
 @dataclass(frozen=True, slots=True)
 class DebugOptions:
-    """What to debug and how: `run` says which machine, `symbols` names an ELF file, `commands` is empty for a conversation."""
+    """What to debug and how: `run` says which machine, `symbols` names a file of them, `commands` is empty for a conversation."""
 
     run: RunOptions
     symbols: str | None = None
@@ -35,7 +36,7 @@ class DebugOptions:
 
 def debug(options: DebugOptions) -> int:
     """Debug a machine. Returns the exit code. Raises MachineError for a file or value that cannot be used."""
-    symbols = Symbols.from_elf(options.symbols) if options.symbols is not None else NO_SYMBOLS
+    symbols = Symbols.from_file(options.symbols) if options.symbols is not None else NO_SYMBOLS
     machine = machine_of(options.run)
     serial: Terminal | Recorder
     if options.run.serial == STDIO:
@@ -43,11 +44,12 @@ def debug(options: DebugOptions) -> int:
     else:
         serial = recorder_of(None if options.run.serial == NONE else options.run.serial, "serial output")
     try:
-        machine.board.serial_out = serial.write
+        voice = Voice(serial, shared=options.run.serial == STDIO)
+        machine.board.serial_out = voice.guest
         machine.flush.append(serial.flush)
         if options.run.replay is not None:
             read(options.run.replay).player(machine)
-        monitor = Monitor(machine, _say, symbols)
+        monitor = Monitor(machine, voice.say, symbols)
         with _ctrl_c(monitor):
             if options.commands:
                 done = [_carry_out(monitor, line, serial) for line in options.commands if not monitor.leaving]
@@ -58,35 +60,71 @@ def debug(options: DebugOptions) -> int:
         serial.close()
 
 
-def _say(line: str) -> None:
-    sys.stdout.write(line + "\n")
+class Voice:
+    """The guest's output and the console's lines, in their order; where they share a terminal, a line of the console begins a line."""
+
+    def __init__(self, serial: Terminal | Recorder, shared: bool) -> None:
+        self._serial, self._shared = serial, shared
+        self._in_line = False
+
+    def guest(self, data: bytes) -> None:
+        """The guest says something."""
+        self._serial.write(data)
+        self._in_line = self._shared and not data.endswith((b"\n", b"\r"))
+
+    def say(self, line: str) -> None:
+        """The console says a line."""
+        self._serial.flush()
+        sys.stdout.write("\n" + line + "\n" if self._in_line else line + "\n")
+        sys.stdout.flush()
+        self._in_line = False
 
 
 def _converse(monitor: Monitor, serial: Terminal | Recorder) -> int:
-    with contextlib.suppress(ImportError):
-        import readline  # noqa: F401 -- gives input() line editing and history
+    _edit_lines(monitor)
     monitor.say("`help` lists the commands; Ctrl-C stops a running machine, Ctrl-D leaves.")
     monitor.where()
     while not monitor.leaving:
         try:
             line = input(PROMPT)
         except EOFError:
-            _say("")
+            monitor.say("")
             break
+        except UnicodeDecodeError:
+            monitor.say("that is no text")
+            continue
         except KeyboardInterrupt:
-            _say("")
+            monitor.say("")
             continue
         _carry_out(monitor, line, serial)
     return 0
 
 
+def _edit_lines(monitor: Monitor) -> None:
+    """Arrows, history and Tab, where the host's Python has them."""
+    try:
+        import readline
+    except ImportError:
+        return
+
+    def complete(_text: str, index: int) -> str | None:
+        if index == 0:
+            candidates[:] = monitor.completions(readline.get_line_buffer()[:readline.get_endidx()])
+        return candidates[index] if index < len(candidates) else None
+
+    candidates: list[str] = []
+    readline.set_completer(complete)
+    readline.set_completer_delims(WORD_ENDS)
+    libedit = "libedit" in (readline.__doc__ or "")
+    readline.parse_and_bind("bind ^I rl_complete" if libedit else "tab: complete")
+    if not libedit:
+        readline.parse_and_bind("set enable-bracketed-paste off")
+
+
 def _carry_out(monitor: Monitor, line: str, serial: Terminal | Recorder) -> bool:
-    if monitor.ended is not None and line.split()[:1] in (["c"], ["continue"], ["s"], ["step"], ["n"], ["next"]):
-        monitor.say(f"the guest has ended ({monitor.ended.reason.value}); `back` may go to before that")
-        return False
     try:
         return monitor.execute(line)
-    except (EngineError, MachineError) as trouble:
+    except (MachineError, OSError) as trouble:
         sys.stderr.write(f"folkering: {trouble}\n")
         return False
     finally:

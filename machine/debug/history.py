@@ -27,13 +27,14 @@ class Chapter:
     """A checkpoint, the count of instructions at it, and where the machine stood since.
 
     A stop is (count, whose turn it was, processor that took a single step then or None): a turn that a breakpoint ended before its first instruction shows in
-    no count. `noted` is how many events the journal held, `played` how many of a recording had come.
+    no count. `noted` is how many events the journal held, `played` how many of a recording had come, `exceptions` the last ones by then.
     """
 
     checkpoint: Checkpoint
     begin: int
     noted: int
     played: int
+    exceptions: bytes
     stops: list[tuple[int, Any, int | None]] = field(default_factory=list)
 
 
@@ -103,7 +104,8 @@ class History:
 
     def _chapter(self) -> Chapter:
         script = self._machine.script
-        return Chapter(self._machine.checkpoint(), self.now, len(self._journal.events), script.position if isinstance(script, Player) else 0)
+        return Chapter(self._machine.checkpoint(), self.now, len(self._journal.events), script.position if isinstance(script, Player) else 0,
+                       self._machine.engine.exceptions.save())
 
     def _last_break(self, chapter: Chapter, end: int) -> int | None:
         """The count at the last stop in a chapter before `end`: before a breakpoint's instruction, behind a watchpoint's."""
@@ -121,6 +123,7 @@ class History:
         try:
             with machine.engine.breakpoints.watched_only():
                 machine.restore(chapter.checkpoint)
+                machine.engine.exceptions.restore(chapter.exceptions)
                 self._journal.paused = True
                 player = script if isinstance(script, Player) else Player(machine, self._typed(chapter, count))
                 player.seek(chapter.played)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 PG, PSE, PAE, LMA = 1 << 31, 1 << 4, 1 << 5, 1 << 10
-PRESENT, WRITABLE, USER, LARGE, NO_EXECUTE = 1, 2, 4, 1 << 7, 1 << 63
+PRESENT, WRITABLE, USER, ACCESSED, DIRTY, LARGE, NO_EXECUTE = 1, 2, 4, 1 << 5, 1 << 6, 1 << 7, 1 << 63
 FRAME = 0x000F_FFFF_FFFF_F000
 
 
@@ -20,6 +20,19 @@ class Step:
     level: str
     address: int
     entry: int
+
+    @property
+    def words(self) -> str:
+        """What the entry says of its page or table."""
+        if not self.entry & PRESENT:
+            return "not present"
+        found = ["writable" if self.entry & WRITABLE else "read only", "user" if self.entry & USER else "supervisor"]
+        found += [word for bit, word in ((ACCESSED, "accessed"), (DIRTY, "dirty")) if self.entry & bit]
+        if self.entry & LARGE and self.level in ("PDE", "PDPTE"):
+            found.append("large")
+        if self.entry & NO_EXECUTE:
+            found.append("no execute")
+        return ", ".join(found)
 
 
 @dataclass(frozen=True, slots=True)

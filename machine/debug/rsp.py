@@ -15,6 +15,7 @@ from machine.debug.history import History
 from machine.debug.packets import AGAIN, INTERRUPT, PacketReader, escape, packet
 from machine.debug.registers import BY_NAME, REGISTERS, Register, description
 from machine.debug.target import Target
+from machine.debug.views import Views
 from machine.errors import TargetError
 from machine.outcome import ExitReason, Outcome
 
@@ -406,35 +407,15 @@ class GdbServer:
         return Motion.KILL
 
     def _monitor(self, text: str, _body: bytes) -> bytes:
-        words = bytes.fromhex(text).decode("utf-8", "replace").split()
-        said = (self._said(words) + "\n").encode()
+        words = bytes.fromhex(text).decode("utf-8", "replace")
+        lines: list[str] = []
+        views = Views(self.target, lines.append)
+        views.cpu = self._thread - 1
+        views.execute(words.strip() or "help")
+        said = ("\n".join(lines) + "\n").encode()
         for start in range(0, len(said), MONITOR_PIECE):
             self._send(b"O" + said[start:start + MONITOR_PIECE].hex().encode())
         return b"OK"
-
-    def _said(self, words: list[str]) -> str:
-        """`monitor ...` in GDB."""
-        match words:
-            case ["walk", address]:
-                found = self.target.walk(self._thread - 1, int(address, 0))
-                lines = [f"{step.level:5} at {step.address:#x}: {step.entry:#x}" for step in found.steps]
-                where = "not present" if found.physical is None else f"{found.physical:#x} {found.rights}"
-                return "\n".join([f"{found.mode}: {found.linear:#x}", *lines, where])
-            case ["physical", address, length]:
-                return self.target.read_physical(int(address, 0), min(int(length, 0), 4096)).hex(" ")
-            case ["cpus"]:
-                return "\n".join(f"{cpu}: {self.target.describe(cpu)}" for cpu in range(self.target.cpus))
-            case ["devices"]:
-                return "\n".join(chip.name for chip in self._machine.board.chips)
-            case ["device", name]:
-                chip = next((one for one in self._machine.board.chips if one.name == name), None)
-                if chip is None:
-                    return f"there is no device {name}; `monitor devices` lists them"
-                return "\n".join(f"{view.name:16} {view.value:#x}  " + " ".join(f"{field}={value}" for field, value in view.fields.items())
-                                 for view in chip.describe())
-            case ["time"]:
-                return f"{self._machine.clock.now()} ns of virtual time, {self._machine.stats.retired} instructions"
-        return "monitor walk ADDRESS | physical ADDRESS LENGTH | cpus | devices | device NAME | time"
 
     @staticmethod
     def _number(text: str) -> int:

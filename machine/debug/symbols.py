@@ -1,4 +1,4 @@
-"""Names for addresses, from the symbol table of an ELF file."""
+"""Names for addresses, from the symbol table of an ELF file, or from lines `address type name`: Linux's System.map and /proc/kallsyms, the output of nm."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from machine.errors import LoadError
 
 FARTHEST = 1 << 16                     # bytes behind a symbol that still belong to it, where its size is not said
+LARGEST_LIST = 1 << 26                 # bytes
 
 
 class Symbols:
@@ -17,6 +18,21 @@ class Symbols:
         self._pairs = sorted(pairs)
         self._addresses = [address for address, _ in self._pairs]
         self._by_name = {name: address for address, name in self._pairs}
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> Symbols:
+        """Of a file of either kind. Raises LoadError in one line."""
+        try:
+            with Path(path).open("rb") as file:
+                if file.read(4) == b"\x7fELF":
+                    return cls.from_elf(path)
+                file.seek(0)
+                lines = [line.split() for line in file.read(LARGEST_LIST).decode("ascii", "replace").splitlines()]
+            return cls([(int(words[0], 16), words[2]) for words in lines if words])
+        except OSError as error:
+            raise LoadError(f"symbols {path}: {error.strerror}") from None
+        except (ValueError, IndexError):
+            raise LoadError(f"symbols {path}: this is neither an ELF file nor a list of `address type name`") from None
 
     @classmethod
     def from_elf(cls, path: str | Path) -> Symbols:
@@ -40,6 +56,15 @@ class Symbols:
     def address(self, name: str) -> int | None:
         """Where a name is."""
         return self._by_name.get(name)
+
+    def beginning(self, start: str) -> list[str]:
+        """Names that begin so, for completion."""
+        return sorted(name for name in self._by_name if name.startswith(start))
+
+    def describe(self, address: int) -> str:
+        """`0xffffffff81000012 <main+0x12>`, or the address alone."""
+        name = self.name(address)
+        return f"{address:#x} <{name}>" if name else f"{address:#x}"
 
     def name(self, address: int) -> str:
         """`main+0x12`; empty for an address that no symbol is near."""

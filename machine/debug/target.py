@@ -110,6 +110,12 @@ class Target:
             memory.write(physical, data[:size])
             data = data[size:]
 
+    def write_physical(self, address: int, data: bytes) -> None:
+        """Store in RAM, all or nothing. Raises TargetError."""
+        if not self.machine.memory.is_ram(address, len(data)):
+            raise TargetError(f"not all of {len(data)} bytes at physical {address:#x} are RAM")
+        self.machine.memory.write(address, data)
+
     def _pieces(self, cpu: int, linear: int, length: int) -> list[tuple[int | None, int]]:
         pieces: list[tuple[int | None, int]] = []
         while length > 0:
@@ -164,9 +170,9 @@ class Target:
         return self.machine.run(until=until, timeout=timeout)
 
     def stand(self, cpu: int) -> None:
-        """A processor that stands at a breakpoint begins with its instruction."""
+        """A processor that stands at a breakpoint begins with its instruction. One that is halted comes to it later, from an interrupt's handler."""
         vcpu = self.vcpu(cpu)
-        if vcpu.activity in (Activity.ACTIVE, Activity.HALTED):
+        if vcpu.activity is Activity.ACTIVE:
             self.machine.engine.breakpoints.reported(cpu, vcpu.cs_base + vcpu.rip)
 
     def detach(self) -> None:

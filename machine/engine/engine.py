@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from machine.engine import abi, stubs, verify
 from machine.engine.breakpoints import NOWHERE, PASS, Breakpoints
 from machine.engine.cpuid import CpuidTable
+from machine.engine.exceptions import ExceptionRecord
 from machine.engine.instance import AddressSpace, Instance
 from machine.engine.timer import SliceTimer
 from machine.engine.vcpu import Activity, Vcpu
@@ -42,16 +43,6 @@ class RunExit:
 
     reason: Reason
     retired: int
-
-
-@dataclass(frozen=True, slots=True)
-class DeliveredException:
-    """An exception or software interrupt: its vector, RIP (behind it for INT), error code (of the last exception that had one) and CR2 at that moment."""
-
-    vector: int
-    rip: int
-    error: int
-    cr2: int
 
 
 class Engine:
@@ -82,7 +73,7 @@ class Engine:
         self._cpu, self._env = instance.cpu, instance.env
         self._patience = ctypes.c_int64()
         self.stepping = False
-        self._recorded = (c_uint64 * 17)()               # see stubs.RECORD
+        self.exceptions = ExceptionRecord(cpus)
         self.on_interrupt: Callable[[int, int], None] | None = None      # told of each external interrupt that was taken: (vCPU, vector)
         self.place = (c_uint64 * 2)(NOWHERE, NOWHERE)    # see stubs.BREAK_LISTING
         self._left, self._budget = ctypes.c_int64(), 0
@@ -178,12 +169,6 @@ class Engine:
                 self._vector.value = vcpu.offered
                 self._requests.value |= abi.CPU_INTERRUPT_VIRQ
 
-    def last_exceptions(self) -> list[DeliveredException]:
-        """The last exceptions and software interrupts that were delivered, of all vCPUs, oldest first; at most four."""
-        count = self._recorded[0]
-        places = [1 + 4 * (number % 4) for number in range(max(0, count - 4), count)]
-        return [DeliveredException(*self._recorded[place:place + 4]) for place in places]
-
     def stop_after_this(self) -> None:
         """From a memory hook: the instruction under way is the slice's last. Instructions are counted."""
         self._budget -= self._left.value
@@ -229,7 +214,7 @@ class Engine:
         self._failure = self._kicked = self.on_interrupt = None
         self.current = self.slices = 0
         self._stopping = False
-        ctypes.memset(self._recorded, 0, ctypes.sizeof(self._recorded))
+        self.exceptions.clear()
         self.breakpoints = Breakpoints(self)
 
     def close(self) -> None:
@@ -347,6 +332,7 @@ class Engine:
         self.park()
         ctypes.memmove(self._env, vcpu.context, abi.ENV_END_RESET)
         self._loaded = vcpu.index
+        self.exceptions.select(vcpu.index)
         offered = vcpu.offered
         if offered is None:
             self._requests.value = 0
@@ -362,7 +348,7 @@ class Engine:
         def function(name: str) -> int:
             return abi.address_of(lib, name)
 
-        deliver, record = function("x86_cpu_do_interrupt_x86_64"), ctypes.addressof(self._recorded)
+        deliver, record = function("x86_cpu_do_interrupt_x86_64"), self.exceptions.cell
         hook(abi.UC_HOOK_INTR, page.add(stubs.exception(self._cpu, deliver, record)))
         hook(abi.UC_HOOK_INSN_INVALID, page.add(stubs.invalid_opcode(self._cpu, deliver, record)))
         entry = stubs.syscall(env, function("helper_read_eflags_x86_64"), function("helper_write_eflags_x86_64"),

@@ -18,22 +18,28 @@ import struct
 from machine.engine import abi
 from machine.errors import EngineError
 
-# The last exceptions are kept for debuggers: a count, then four of {vector, RIP, error code, CR2}.
+# The last exceptions of each vCPU are kept for debuggers (`exceptions.py`): a count, then sixteen of six words. `record` is where a pointer to the present
+# vCPU's is.
 RECORD = """
     mov rax, {record}
+    mov rax, [rax]
     mov rcx, [rax]
     add qword ptr [rax], 1
-    and ecx, 3
-    shl ecx, 5
+    and ecx, 15
+    imul ecx, ecx, 48
     lea rax, [rax + rcx + 8]
     mov esi, esi
     mov [rax], rsi
     mov rcx, [rdi + {env_eip}]
     mov [rax + 8], rcx
-    mov ecx, dword ptr [rdi + {env_error}]
+    mov rcx, [rdi + {env_error}]          # and exception_is_int
     mov [rax + 16], rcx
     mov rcx, [rdi + {env_cr2}]
     mov [rax + 24], rcx
+    mov rcx, [rdi + {env_cs_base}]
+    mov [rax + 32], rcx
+    mov ecx, dword ptr [rdi + {env_hflags}]
+    mov [rax + 40], rcx
 """
 EXCEPTION_LISTING = """
     mov rdi, {cpu}              # void hook(uc, int exception, void *user) -> do_interrupt(cpu)
@@ -52,7 +58,8 @@ INVALID_OPCODE_LISTING = """
     mov eax, 1
     ret
 """
-RECORD_CODE = ("48b8 {record} 488b08 48830001 83e103 c1e105 488d440808 89f6 488930 488b8fd08a0000 48894808 8b8f589f0000 48894810 488b8f088c0000 48894818")
+RECORD_CODE = ("48b8 {record} 488b00 488b08 48830001 83e10f 6bc930 488d440808 89f6 488930 488b8fd08a0000 48894808 488b8f589f0000 48894810 488b8f088c0000"
+               "48894818 488b8f288b0000 48894820 8b8f008b0000 48894828")
 EXCEPTION_CODE = "48bf {cpu}" + RECORD_CODE + "48b8 {do_interrupt} ffe0"
 INVALID_OPCODE_CODE = "53 48bf {cpu} be06000000" + RECORD_CODE + "48b8 {do_interrupt} ffd0 5b b801000000 c3"
 # SYSCALL, Intel SDM vol. 2B: RCX <- RIP, R11 <- RFLAGS, RIP <- LSTAR (CSTAR in compatibility mode), RFLAGS &= ~FMASK, CS/SS from STAR.

@@ -12,6 +12,7 @@ import mmap
 from ctypes import c_int, c_int32, c_uint32, c_uint64
 
 from machine.engine import abi, stubs
+from machine.engine.exceptions import ExceptionRecord
 from machine.errors import EngineError
 
 # 0x1000: mov ax, 0x1234; int 0x21; ud2; sti; nop; hlt      handlers (one of 8 bytes each): inc word [counter]; (skip ud2); iret
@@ -86,10 +87,9 @@ def _behaviour(lib: ctypes.CDLL, uc: int, cpu: int) -> None:
     deliver = abi.address_of(lib, "x86_cpu_do_interrupt_x86_64")
     page = stubs.CodePage()
     handle = ctypes.c_size_t()
-    record = (c_uint64 * 17)()
-    recorded = ctypes.addressof(record)
-    for kind, code in ((abi.UC_HOOK_INTR, stubs.exception(cpu, deliver, recorded)),
-                       (abi.UC_HOOK_INSN_INVALID, stubs.invalid_opcode(cpu, deliver, recorded))):
+    record = ExceptionRecord(1)
+    for kind, code in ((abi.UC_HOOK_INTR, stubs.exception(cpu, deliver, record.cell)),
+                       (abi.UC_HOOK_INSN_INVALID, stubs.invalid_opcode(cpu, deliver, record.cell))):
         lib.uc_hook_add(ctypes.c_void_p(uc), ctypes.byref(handle), c_int(kind), ctypes.c_void_p(page.add(code)), None, c_uint64(1), c_uint64(0))
     left = ctypes.c_int64(1000)
     attention = c_uint64.from_address(cpu + abi.CPU_ICOUNT_DECR_PTR).value + 2
@@ -118,7 +118,8 @@ def _behaviour(lib: ctypes.CDLL, uc: int, cpu: int) -> None:
         "CPUX86State.eip": c_uint64.from_address(env + abi.ENV_EIP).value == 0x1000 + len(_PROGRAM),
         "CPUX86State.old_exception": c_int32.from_address(env + abi.ENV_OLD_EXCEPTION).value == -1,
         "instructions counted": retired == 17,
-        "exceptions recorded": list(record[:3]) == [2, 0x21, 0x1005] and list(record[5:7]) == [6, 0x1005],
+        "exceptions recorded": [(one.vector, one.rip, one.error, one.software, one.bits) for one in record.last(0)]
+        == [(0x21, 0x1005, 0, True, 16), (6, 0x1005, 0, False, 16)],
     }
     for name, holds in checks.items():
         if not holds:

@@ -178,7 +178,7 @@ def test_write_protection_follows_cr0() -> None:
     target.step(0)
     put(target, "cr0", get(target, "cr0") | 1 << 16)
     assert machine.run(timeout=5.0).reason is ExitReason.SHUTDOWN, "a page fault without an IDT"
-    assert machine.engine.last_exceptions()[0].cr2 == 0x400008
+    assert machine.engine.exceptions.last(0)[0].cr2 == 0x400008
     machine.close()
 
 

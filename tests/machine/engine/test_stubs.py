@@ -10,7 +10,8 @@ from machine.engine import abi, exit_check, stubs
 FAR = 0x1122334455667788          # any number that needs all 64 bits
 
 
-RECORDED = {"env_eip": abi.X86CPU_ENV + abi.ENV_EIP, "env_error": abi.X86CPU_ENV + abi.ENV_ERROR_CODE, "env_cr2": abi.X86CPU_ENV + abi.ENV_CR + 16}
+RECORDED = {"env_eip": abi.X86CPU_ENV + abi.ENV_EIP, "env_error": abi.X86CPU_ENV + abi.ENV_ERROR_CODE, "env_cr2": abi.X86CPU_ENV + abi.ENV_CR + 16,
+            "env_cs_base": abi.X86CPU_ENV + abi.ENV_SEGS + abi.R_CS * abi.ENV_SEG_SIZE + abi.SEGMENT_BASE, "env_hflags": abi.X86CPU_ENV + abi.ENV_HFLAGS}
 
 
 def assemble(listing: str, **values: int) -> bytes:
