@@ -50,6 +50,8 @@ LCR, EIGHT_BITS = 3, 0x03                # of the serial port: no parity, one st
 PCIEXBAR, PCIEXBAR_ENABLE = 0x60, 1      # of the host bridge
 LPC_SLOT = 31
 PIRQ_ROUTES = {0x60: 0, 0x68: 4}         # of the LPC bridge: where the routes of PIRQA#-PIRQD# and PIRQE#-PIRQH# are
+PAM0, ALL_RAM, F_READ_ONLY = 0x90, 0x33, 0x10
+FUNCTION_SIZE = 0x1000                   # of configuration space, in memory
 
 
 class Board:
@@ -136,7 +138,13 @@ class Board:
         # PCI
         self._port_windows, self._memory_windows = Windows(ports, log), Windows(mmio, log, memory)
         self.pci = PciBus(log)
-        self.host_bridge = HostBridge(log, self._memory_windows.window(Ecam(self.pci), "pci-ecam").move)
+        ecam = self._memory_windows.window(Ecam(self.pci), "pci-ecam")
+
+        def move_ecam(place: tuple[int, int] | None) -> None:
+            ecam.move(place)
+            processors.lone_writes(None if place is None else (place[0], FUNCTION_SIZE))       # the host bridge is the first function
+
+        self.host_bridge = HostBridge(log, move_ecam, memory.steer)
         acpi = self._port_windows.window(self.pm.blocks["registers"], "pm.registers")
         self.lpc = LpcBridge(log, self._isa_from_pci, lambda base: acpi.move(None if base is None else (base, at.PM_SIZE)), at.PM_BASE)
         self.pci.plug(0, 0, self.host_bridge)
@@ -233,6 +241,15 @@ class Board:
         """No card answers at any base address until its registers say so anew: so that none is in the way while all of them change."""
         for function in self.cards.values():
             function.withdraw()
+
+    def open_segments(self) -> None:
+        """0xC0000-0xFFFFF is RAM, for whoever puts something there."""
+        for register in range(PAM0, PAM0 + 7):
+            self.host_bridge.config.write(register, 1, ALL_RAM)
+
+    def lock_segments(self) -> None:
+        """The F segment cannot be written any more, as a firmware that has put its tables there does."""
+        self.host_bridge.config.write(PAM0, 1, F_READ_ONLY)
 
     def as_firmware_leaves_it(self) -> None:
         """For a kernel that is booted without a firmware: what kernels expect one to have done."""

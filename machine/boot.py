@@ -111,12 +111,14 @@ def kernel_from_files(kernel: str | Path, initrd: str | Path | None = None, appe
 
 
 def _without_firmware(board: Board) -> int:
-    """What a firmware would have left: ACPI tables, chips. Returns the address of the RSDP."""
+    """What a firmware would have left: ACPI tables, in RAM that it has locked, and chips. Returns the address of the RSDP."""
     from machine.acpi.placement import place
     from machine.description import acpi_tables
 
     tables = place(acpi_tables(board.cpus), DIRECT_TABLES)
+    board.open_segments()
     board.memory.write(DIRECT_TABLES, tables.data)
+    board.lock_segments()
     board.as_firmware_leaves_it()
     return tables.rsdp
 
@@ -148,9 +150,7 @@ class Firmware:
         return dict(self.extra)
 
     def prepare(self, board: Board) -> EntryState:
-        """Copy the image's end below 1 MiB; the processor starts as reset leaves it."""
+        """Nothing to do: ROM is seen where the processor starts, as reset leaves it."""
         from machine.loaders.entry import ResetVector
-        from machine.loaders.firmware import low_copy
 
-        board.memory.write(*low_copy(self.image))
         return ResetVector()

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from machine.memory import RamImage
     from machine.schedule import Saved
 
-BOARD, BOARD_VERSION = "folkering-q35", 1     # the version grows whenever a chip's state changes its shape
+BOARD, BOARD_VERSION = "folkering-q35", 2     # the version grows whenever a chip's state changes its shape
 Kind = tuple[str, int, int, int, str, tuple[str, ...]]         # name and version of a board, CPUs, bytes of memory, clock, cards
 SIGNED_64 = 1 << 63
 COUNTERS = ("idle_ns", "slices", "retired", "resets", "triple_faults")
@@ -81,13 +81,16 @@ def take(machine: Machine) -> Checkpoint:
 
 
 def digest(machine: Machine) -> str:
-    """SHA-256 of all that a guest could tell by: RAM, the processors' registers, chips, clock. Between slices."""
+    """SHA-256 of all that a guest could tell by: RAM, ROM, the processors' registers, chips, clock. Between slices."""
     engine = machine.engine
     for lapic in machine.board.lapics:
         lapic.settle()
     whole = hashlib.sha256(repr((machine.time.save(), [(chip.name, chip.save()) for chip in machine.board.chips])).encode())
     for vcpu in engine.vcpus:
         whole.update(vcpu.fingerprint())
+    for mapping in machine.memory.mappings:
+        if not mapping.writable:
+            whole.update(mapping.view)
     for offset, piece in machine.memory.pieces():
         whole.update(offset.to_bytes(8, "little") + piece)
     return whole.hexdigest()

@@ -2,6 +2,10 @@
 
 Layout of the q35 board: RAM from 0 with the VGA hole at 0xA0000-0xBFFFF, up to 0xB0000000 at most; PCI configuration, devices and firmware
 above that; the rest of the RAM from 4 GiB. The map's limit is the 40 physical address bits that CPUID reports.
+
+0xC0000-0xFFFFF are 13 segments that the host bridge steers (Intel 3 Series data sheet 5.1.18-5.1.24, PAM0-PAM6): reads go to RAM or to the bus, where the
+last 128 KiB of the firmware answer at 0xE0000 and nothing below that; writes go to RAM or are lost. All accesses follow it, the processors' and the host's;
+copies of the RAM do not, so they hold what a ROM hides.
 """
 
 from __future__ import annotations
@@ -20,6 +24,9 @@ from machine.errors import MachineError
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 PAGE = 4096
 VGA_HOLE, VGA_HOLE_END = 0xA0000, 0xC0000
+SEGMENTS = (*((base, 0x4000) for base in range(0xC0000, 0xF0000, 0x4000)), (0xF0000, 0x10000))      # (base, length), as PAM1-PAM6 and then PAM0 have them
+SEGMENTS_END = 0x100000
+LEGACY_ROM = 128 * KIB               # of a firmware's end, seen below 1 MiB (ICH9 data sheet, "FWH Decode Enable": the E and F segments)
 LOW_RAM_LIMIT = 0xB0000000
 HIGH_RAM_BASE = 4 * GIB
 PHYSICAL_LIMIT = 1 << 40
@@ -92,6 +99,21 @@ class Mapping:
     view: memoryview
 
 
+@dataclass(slots=True)
+class Segment:
+    """RAM and bus at one place below 1 MiB, and which of them answers."""
+
+    ram: Mapping
+    bus: Mapping                 # what a read finds there: ROM, or all ones
+    readable: bool = True        # reads go to RAM
+    writable: bool = True        # writes go to RAM
+
+    @property
+    def shown(self) -> Mapping:
+        """What is read."""
+        return self.ram if self.readable else self.bus
+
+
 @dataclass(frozen=True, slots=True)
 class E820Entry:
     """A range of the memory map that firmware and kernels are told (ACPI 6.5 section 15)."""
@@ -102,11 +124,19 @@ class E820Entry:
 
 
 class GuestMemory:
-    """RAM of `size` bytes and the ROMs of a board.
+    """RAM of `size` bytes and the ROMs of a board. The segments below 1 MiB are RAM until somebody steers them.
 
     Args:
         size: bytes of RAM, a multiple of 4 KiB, 2 MiB..64 GiB.
         roms: (base, image) pairs above the low RAM; each image is padded to whole pages at its front.
+
+    Attributes:
+        mappings: what is always the same, ascending.
+        segments: what the host bridge steers, ascending.
+        ram: all RAM, whether it is shown or not.
+        invalidate: the engine's: (host address, length) of RAM was written from outside.
+        steered: the engine's: a segment shows something else, or takes writes otherwise.
+        rom_writes: stores that were lost because there is no RAM to take them.
     """
 
     def __init__(self, size: int, roms: tuple[tuple[int, bytes], ...] = ()) -> None:
@@ -115,23 +145,51 @@ class GuestMemory:
         self.size = size
         self.low_size = min(size, LOW_RAM_LIMIT)
         self.rom_writes = 0
-        self.invalidate: Callable[[int, int], None] | None = None    # the engine's: (host address, length) was written from outside
+        self.invalidate: Callable[[int, int], None] | None = None
+        self.steered: Callable[[Segment], None] | None = None
         self._ram = self._allocate(size)
         self._host = host = ctypes.addressof(ctypes.c_char.from_buffer(self._ram))
         self._image: weakref.ref[RamImage] | None = None       # what the RAM is a private view of
         whole = memoryview(self._ram)
-        pieces = [(0, VGA_HOLE, 0), (VGA_HOLE_END, self.low_size - VGA_HOLE_END, VGA_HOLE_END)]
+        pieces = [(0, VGA_HOLE, 0), (SEGMENTS_END, self.low_size - SEGMENTS_END, SEGMENTS_END)]
         if size > self.low_size:
             pieces.append((HIGH_RAM_BASE, size - self.low_size, self.low_size))
         mappings = [Mapping(base, length, host + offset, True, whole[offset : offset + length]) for base, length, offset in pieces]
-        self._roms = []
-        for base, image in roms:
-            store = mmap.mmap(-1, len(image))
-            store[:] = image
-            self._roms.append(store)
-            mappings.append(Mapping(base, len(image), ctypes.addressof(ctypes.c_char.from_buffer(store)), False, memoryview(store)))
+        mappings += [self._rom(base, image) for base, image in roms]
         self.mappings = sorted(mappings, key=lambda mapping: mapping.base)
-        self._order = sorted(self.mappings, key=lambda mapping: -mapping.length)
+        legacy = next((image[-LEGACY_ROM:] for base, image in roms if base + len(image) == HIGH_RAM_BASE), b"")
+        bus = self._rom(VGA_HOLE_END, legacy.rjust(SEGMENTS_END - VGA_HOLE_END, b"\xff"))
+        self.segments = []
+        for base, length in SEGMENTS:
+            at = base - bus.base
+            self.segments.append(Segment(Mapping(base, length, host + base, True, whole[base : base + length]),
+                                         Mapping(base, length, bus.host + at, False, bus.view[at : at + length])))
+        self.ram = [mapping for mapping in mappings if mapping.writable] + [segment.ram for segment in self.segments]
+        self._arrange()
+
+    @staticmethod
+    def _rom(base: int, image: bytes) -> Mapping:
+        """Host memory of its own, which lives as long as the view of it."""
+        store = mmap.mmap(-1, len(image))
+        store[:] = image
+        return Mapping(base, len(image), ctypes.addressof(ctypes.c_char.from_buffer(store)), False, memoryview(store))
+
+    def _arrange(self) -> None:
+        """What is read and what takes writes, the largest first, because most accesses are there."""
+        self._shown = sorted([*self.mappings, *(segment.shown for segment in self.segments)], key=lambda mapping: -mapping.length)
+        self._taking = [mapping for mapping in self.mappings if mapping.writable] + [segment.ram for segment in self.segments if segment.writable]
+        self._taking.sort(key=lambda mapping: -mapping.length)
+        self._whole = [mapping for mapping in self._shown if mapping.writable and mapping in self._taking]
+
+    def steer(self, number: int, readable: bool, writable: bool) -> None:
+        """Where reads and writes of a segment go from now on: to RAM, or to the bus."""
+        segment = self.segments[number]
+        if (segment.readable, segment.writable) == (readable, writable):
+            return
+        segment.readable, segment.writable = readable, writable
+        self._arrange()
+        if self.steered is not None:
+            self.steered(segment)
 
     @staticmethod
     def _allocate(size: int) -> mmap.mmap:
@@ -158,25 +216,34 @@ class GuestMemory:
         return sorted(entries, key=lambda entry: entry.base)
 
     def read(self, address: int, length: int) -> bytes:
-        """Bytes of RAM or ROM; where nothing is mapped the bus floats, so those read 0xFF."""
-        for mapping in self._order:
+        """Bytes of RAM or ROM, as a processor reads them; where nothing is mapped the bus floats, so those read 0xFF."""
+        for mapping in self._shown:
             offset = address - mapping.base
             if 0 <= offset and offset + length <= mapping.length:
                 return bytes(mapping.view[offset : offset + length])
-        return b"".join(piece if piece is not None else b"\xff" * size for piece, size in self._split(address, length))
+        data = bytearray(b"\xff" * length)
+        for mapping in self._shown:
+            start, end = max(address, mapping.base), min(address + length, mapping.base + mapping.length)
+            if start < end:
+                data[start - address : end - address] = mapping.view[start - mapping.base : end - mapping.base]
+        return bytes(data)
 
     def write(self, address: int, data: bytes) -> None:
-        """Writes RAM and drops translated code there. Bytes for ROM or for holes are lost, as they are on a bus."""
+        """Writes RAM and drops translated code there. Bytes for ROM or for holes are lost, as they are on a bus; a write to ROM is counted."""
         length = len(data)
-        for mapping in self._order:
+        for mapping in self._taking:
             offset = address - mapping.base
             if 0 <= offset and offset + length <= mapping.length:
                 self._store(mapping, offset, data)
                 return
-        for mapping in self.mappings:
+        lost = length
+        for mapping in self._taking:
             start, end = max(address, mapping.base), min(address + length, mapping.base + mapping.length)
             if start < end:
                 self._store(mapping, start - mapping.base, data[start - address : end - address])
+                lost -= end - start
+        if lost and any(mapping.base < address + length and address < mapping.base + mapping.length for mapping in self._shown):
+            self.rom_writes += 1
 
     # --- copies --------------------------------------------------------------------------------------------------------------------
     def freeze(self) -> RamImage:
@@ -224,43 +291,36 @@ class GuestMemory:
         runs = []
         try:
             with open(PAGEMAP, "rb", buffering=0) as pagemap:
-                for mapping in self.mappings:
-                    if mapping.writable:
-                        flags = os.pread(pagemap.fileno(), mapping.length // PAGE * 8, mapping.host // PAGE * 8)[7::8]
-                        if len(flags) * PAGE != mapping.length:
-                            return None
-                        runs += [(mapping.host + run.start() * PAGE, (run.end() - run.start()) * PAGE) for run in WRITTEN_PAGES.finditer(flags)]
+                for mapping in self.ram:
+                    flags = os.pread(pagemap.fileno(), mapping.length // PAGE * 8, mapping.host // PAGE * 8)[7::8]
+                    if len(flags) * PAGE != mapping.length:
+                        return None
+                    runs += [(mapping.host + run.start() * PAGE, (run.end() - run.start()) * PAGE) for run in WRITTEN_PAGES.finditer(flags)]
         except OSError:                                  # a host that keeps it to itself
             return None
         return runs
 
     def is_ram(self, address: int, length: int) -> bool:
-        """Whether the whole range is RAM in one piece."""
-        return any(mapping.writable and mapping.base <= address and address + length <= mapping.base + mapping.length for mapping in self._order)
+        """Whether the whole range is RAM that can be read and written."""
+        return self._covered(self._whole, address, length)
 
     def is_mapped(self, address: int, length: int) -> bool:
-        """Whether the whole range is RAM or ROM in one piece."""
-        return any(mapping.base <= address and address + length <= mapping.base + mapping.length for mapping in self._order)
+        """Whether the whole range is RAM or ROM."""
+        return self._covered(self._shown, address, length)
+
+    @staticmethod
+    def _covered(mappings: list[Mapping], address: int, length: int) -> bool:
+        end, found = address + length, True
+        while found:
+            found = False
+            for mapping in mappings:
+                if mapping.base <= address < mapping.base + mapping.length:
+                    address, found = mapping.base + mapping.length, True
+                    if address >= end:
+                        return True
+        return False
 
     def _store(self, mapping: Mapping, offset: int, data: bytes) -> None:
-        if not mapping.writable:
-            self.rom_writes += 1
-            return
         mapping.view[offset : offset + len(data)] = data
         if self.invalidate is not None and data:
             self.invalidate(mapping.host + offset, len(data))
-
-    def _split(self, address: int, length: int) -> list[tuple[bytes | None, int]]:
-        pieces: list[tuple[bytes | None, int]] = []
-        end = address + length
-        while address < end:
-            inside = next((m for m in self.mappings if m.base <= address < m.base + m.length), None)
-            if inside is not None:
-                stop = min(end, inside.base + inside.length)
-                pieces.append((bytes(inside.view[address - inside.base : stop - inside.base]), stop - address))
-            else:
-                stop = min([m.base for m in self.mappings if m.base > address] + [end])
-                stop = min(stop, end)
-                pieces.append((None, stop - address))
-            address = stop
-        return pieces

@@ -28,10 +28,13 @@ class Processors(Protocol):
 
     @property
     def vcpus(self) -> list[Any]: ...
+    def lone_writes(self, place: tuple[int, int] | None) -> None: ...
 
 
 class BoardDma:
     """A device's way to memory while there is no IOMMU: addresses are the guest's physical ones, and 0xFEExxxxx is the interrupt window.
+
+    A segment below 1 MiB that is not both readable and writable is none of a device's business: the chipset "may hang" (Intel 3 Series data sheet, 5.1.18).
 
     Attributes:
         trace: told of each transfer: (is it a write, address, bytes, who sends). PCI functions send as their requester id, the board's own chips as None.

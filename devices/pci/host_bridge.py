@@ -3,15 +3,16 @@
 Specifications: Intel 3 Series Express Chipset data sheet (316966-002), 5.1 "DRAM Controller Registers"; PCI Local Bus 3.0, 3.2.2.3.2 "Software Generation
 of Configuration Transactions".
 
-PAM and SMRAM are kept but change nothing: 0xC0000-0xFFFFF is RAM on this board, always readable and writable. PCIEXBAR is told to whoever maps the
-memory-mapped configuration space (ecam.py). The other windows (MCHBAR, DMIBAR, EPBAR) and the sizes of memory are kept and lead nowhere; software that
-enables such a window is noted.
+PAM0-PAM6 (5.1.18-5.1.24) are told to whoever steers the 13 segments of 0xC0000-0xFFFFF, PCIEXBAR to whoever maps the memory-mapped configuration space
+(ecam.py). SMRAM is kept but changes nothing, because there is no system management mode. The other windows (MCHBAR, DMIBAR, EPBAR) and the sizes of memory
+are kept and lead nowhere; software that enables such a window is noted.
 """
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from devices.core.declare import RO, RW, TODO, Field, Layout, Partial, Register
 from devices.core.log import AccessLog
@@ -29,6 +30,22 @@ PCIEXBAR_SIZES = (256 << 20, 128 << 20, 64 << 20)
 PCIEXBAR_BASE = PCIEXBAR["BASE"].mask
 
 MECHANISM_ENABLE = 1 << 31
+
+
+class Attribute(enum.IntEnum):
+    """What a segment's two bits mean (5.1.18, HIENABLE)."""
+
+    DISABLED = 0             # reads and writes go to the bus
+    READ_ONLY = 1            # reads go to RAM
+    WRITE_ONLY = 2           # writes go to RAM
+    NORMAL = 3
+
+
+PAM = tuple(Register(f"PAM{number}", 0x90 + number, 1, RW, fields=(
+    Field("RSVD", (7, 6), RO), Field("HIENABLE", (5, 4), enum=Attribute, doc="0xF0000, 64 KiB" if number == 0 else f"{0xBC000 + 0x8000 * number:#x}, 16 KiB"),
+    Field("RSVD2", (3, 2), RO), Field("LOENABLE", (1, 0), enum=Attribute, doc=f"{0xB8000 + 0x8000 * number:#x}, 16 KiB") if number
+    else Field("RSVD0", (1, 0), RO)), doc="where accesses to segments below 1 MiB go") for number in range(7))
+SEGMENT_FIELDS = (*((register, name) for register in range(1, 7) for name in ("LOENABLE", "HIENABLE")), (0, "HIENABLE"))     # by ascending address
 
 
 def _window(name: str, offset: int, lowest: int, doc: str) -> Register:
@@ -49,7 +66,13 @@ class HostBridgeState(HeaderState):
     deven: int = 1
     pciexbar: int = 0
     dmibar: int = 0
-    pam: list[int] = field(default_factory=lambda: [0] * 7)
+    pam0: int = 0
+    pam1: int = 0
+    pam2: int = 0
+    pam3: int = 0
+    pam4: int = 0
+    pam5: int = 0
+    pam6: int = 0
     lac: int = 0
     remapbase: int = 0x03FF
     remaplimit: int = 0
@@ -63,7 +86,12 @@ class HostBridgeState(HeaderState):
 
 
 class HostBridge(PciFunction[HostBridgeState]):
-    """00:00.0. Args: `ecam` gets (base, length) when software enables memory-mapped configuration space, None when it disables it."""
+    """00:00.0.
+
+    Args:
+        ecam: gets (base, length) when software enables memory-mapped configuration space, None when it disables it.
+        steer: gets (segment, do reads go to RAM, do writes) when software changes a segment's attribute; segments are numbered upwards from 0xC0000.
+    """
 
     NAME = "host-bridge"
     BLOCKS = (layout(
@@ -71,7 +99,7 @@ class HostBridge(PciFunction[HostBridgeState]):
         _window("EPBAR", 0x40, 12, "egress port"), _window("MCHBAR", 0x48, 14, "memory controller"),
         Register("GGC", 0x52, 2, RW, doc="graphics memory"), Register("DEVEN", 0x54, 4, RW, 1, doc="which functions of the chipset are enabled"),
         PCIEXBAR, _window("DMIBAR", 0x68, 12, "link to the south bridge"),
-        Register("PAM", 0x90, 1, RW, count=7, stride=1, doc="read and write enables of the segments from 0xC0000, in pairs; segment F in the first"),
+        *PAM,
         Register("LAC", 0x97, 1, RW, doc="legacy access: ISA hole, monochrome adapter"),
         Register("REMAPBASE", 0x98, 2, RW, 0x03FF), Register("REMAPLIMIT", 0x9A, 2, RW),
         Register("SMRAM", 0x9D, 1, RW, 0x02, doc="system management RAM control"), Register("ESMRAMC", 0x9E, 1, RW, 0x38, doc="extended SMRAM control"),
@@ -81,18 +109,37 @@ class HostBridge(PciFunction[HostBridgeState]):
         Register("CAPID0", CAPABILITY, 4, RO, CAPABILITY_ID), Register("CAPABILITIES", CAPABILITY + 4, 4, RO, count=2, stride=4),
     ),)
 
-    def __init__(self, log: AccessLog, ecam: Callable[[tuple[int, int] | None], None] | None = None) -> None:
-        self._ecam = ecam
+    def __init__(self, log: AccessLog, ecam: Callable[[tuple[int, int] | None], None] | None = None,
+                 steer: Callable[[int, bool, bool], None] | None = None) -> None:
+        self._ecam, self._steer = ecam, steer
         super().__init__(log)
+        self._tell_pam()
 
     def on_PCIEXBAR(self, value: int, old: int) -> None:
         if value != old:
             self._tell()
 
+    def on_PAM0(self, value: int, old: int) -> None:
+        if value != old:
+            self._tell_pam()
+
+    on_PAM1 = on_PAM2 = on_PAM3 = on_PAM4 = on_PAM5 = on_PAM6 = on_PAM0
+
     def on_restore(self) -> None:
-        """The window follows the state."""
+        """Window and segments follow the state."""
         super().on_restore()
         self._tell()
+        self._tell_pam()
+
+    def _tell_pam(self) -> None:
+        """All segments; who steers them knows which of them changes."""
+        if self._steer is None:
+            return
+        state = self.state
+        values = (state.pam0, state.pam1, state.pam2, state.pam3, state.pam4, state.pam5, state.pam6)
+        for segment, (register, name) in enumerate(SEGMENT_FIELDS):
+            attribute = PAM[register][name].get(values[register])
+            self._steer(segment, bool(attribute & Attribute.READ_ONLY), bool(attribute & Attribute.WRITE_ONLY))
 
     def _tell(self) -> None:
         value = self.state.pciexbar

@@ -134,7 +134,7 @@ def _beyond_ram(machine: Machine) -> float:
     total = int(Path("/proc/self/statm").read_text().split()[1])
     present = 0
     with Path("/proc/self/pagemap").open("rb") as pagemap:
-        for mapping in machine.memory.mappings:
+        for mapping in (*machine.memory.mappings, *(segment.ram for segment in machine.memory.segments)):
             pagemap.seek(mapping.host // PAGE * 8)
             present += sum(entry >> 63 for entry in memoryview(pagemap.read(mapping.length // PAGE * 8)).cast("Q"))
     return (total - present) * PAGE / MIB

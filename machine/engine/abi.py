@@ -33,6 +33,7 @@ UC_PROT_READ, UC_PROT_WRITE, UC_PROT_EXEC, UC_PROT_ALL = 1, 2, 4, 7
 UC_HOOK_INTR = 1 << 0
 UC_HOOK_INSN = 1 << 1
 UC_HOOK_CODE = 1 << 2
+UC_HOOK_MEM_WRITE_PROT = 1 << 8
 UC_HOOK_MEM_READ, UC_HOOK_MEM_WRITE = 1 << 10, 1 << 11
 UC_MEM_READ, UC_MEM_WRITE = 16, 17
 UC_HOOK_INSN_INVALID = 1 << 14
@@ -58,14 +59,17 @@ UC_MEMORY_MAPPING = 288      # function pointer: (uc, physical address) -> Memor
 UC_L1_MAP = 736              # -> the map from RAM page numbers to PageDesc, whose first word is the first translation in that page
 UC_L1_SIZE, UC_L1_SHIFT, UC_L2_LEVELS = 752, 756, 760   # i32 each
 UC_CPU = 440                 # CPUState *
+UC_INVALID_ERROR = 1424      # i32: UC_ERR_*, what made the main loop be left; while it is not 0, `emu_start` returns with it
 UC_STOP_REQUEST = 1389       # u8: makes `emu_start` return once the main loop has been left
 UC_NO_EXIT_REQUEST = 2034    # u8: 1 = do not poll for stop requests in the middle of instructions
 
 # --- CPUState -------------------------------------------------------------------------------------------------------------------
 CPU_EXIT_REQUEST = 21        # u8: leave the main loop before the next block
+CPU_CFLAGS_NEXT_TB = 24      # u32: how the next block is to be translated, -1 as usual; the low bits are the most instructions it may have
 CPU_INTERRUPT_REQUEST = 28   # u32
 CPU_ENV_PTR = 296
 CPU_ICOUNT_DECR_PTR = 304    # -> u32; 0xFFFF in its upper half makes the next block return to the main loop, which looks for interrupts
+CPU_MEM_IO_PC = 33144        # host address in translated code of the device access under way, 0 if a helper makes it
 CPU_HALTED = 33176           # u32
 CPU_EXCEPTION_INDEX = 33184  # i32
 EXCP_HLT = 0x10001           # an exception index that makes `emu_start` return
@@ -100,6 +104,8 @@ ENV_END_RESET = 5568         # the vCPU's own registers end here; what follows i
 ENV_FEATURES = 5632          # u64 words: CPUID feature words, what the translator accepts
 
 # --- MemoryRegion -------------------------------------------------------------------------------------------------------------
+REGION_RAM_BLOCK = 8         # -> RAMBlock: the host memory behind it, by which translations know their code
+RAM_BLOCK_HOST = 8           # host address of a RAMBlock's first byte
 REGION_PRIORITY = 92         # i32; below uc_struct.snapshot_level (0): a store leaves the TLB entry as it is
 REGION_PERMS = 136           # u32: UC_PROT_*
 
@@ -140,6 +146,7 @@ INTERNAL_FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "helper_check_iow_x86_64": (None, [c_void_p, c_uint32]),
     "helper_check_iol_x86_64": (None, [c_void_p, c_uint32]),
     "cpu_loop_exit_x86_64": (None, [c_void_p]),
+    "cpu_restore_state_x86_64": (c_int, [c_void_p, c_uint64, c_int]),
     "x86_cpu_exec_exit_x86_64": (None, [c_void_p]),
     "x86_cpu_exec_interrupt_x86_64": (c_int, [c_void_p, c_int]),
     "helper_read_eflags_x86_64": (c_uint64, [c_void_p]),
@@ -161,6 +168,7 @@ INTERNAL_FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
 IN_CALLBACK = ctypes.CFUNCTYPE(c_uint32, c_void_p, c_uint32, c_int, c_void_p)
 OUT_CALLBACK = ctypes.CFUNCTYPE(None, c_void_p, c_uint32, c_int, c_uint32, c_void_p)
 CODE_CALLBACK = ctypes.CFUNCTYPE(None, c_void_p, c_uint64, c_uint32, c_void_p)
+PROTECTED_CALLBACK = ctypes.CFUNCTYPE(ctypes.c_bool, c_void_p, c_int, c_uint64, c_int, c_uint64, c_void_p)
 MEMORY_CALLBACK = ctypes.CFUNCTYPE(None, c_void_p, c_int, c_uint64, c_int, ctypes.c_int64, c_void_p)
 INSN_CALLBACK = ctypes.CFUNCTYPE(c_int, c_void_p, c_void_p)
 MMIO_READ_CALLBACK = ctypes.CFUNCTYPE(c_uint64, c_void_p, c_uint64, c_uint, c_void_p)

@@ -21,7 +21,7 @@ from machine.engine.instance import AddressSpace, Instance
 from machine.engine.timer import SliceTimer
 from machine.engine.vcpu import Activity, Vcpu
 from machine.errors import EngineError
-from machine.memory import GuestMemory
+from machine.memory import GuestMemory, Segment
 
 ENDLESS = 1 << 62
 STEP_TIME = 1_000_000_000                  # ns: no instruction takes longer
@@ -82,7 +82,10 @@ class Engine:
         self._attention = c_uint16.from_address(c_uint64.from_address(self._cpu + abi.CPU_ICOUNT_DECR_PTR).value + 2)
         self._old_exception = ctypes.c_int32.from_address(self._env + abi.ENV_OLD_EXCEPTION)
         self._eip = c_uint64.from_address(self._env + abi.ENV_EIP)
+        self._pending_write = c_uint64()                 # see stubs.LONE_LISTING
+        instance.add_lone(ctypes.addressof(self._pending_write), ctypes.addressof(self.place), ctypes.addressof(self._left))
         instance.map(memory, mmio)
+        instance.catch_stores(memory)
         self._vector = c_uint32.from_address(instance.map_vmcb() + abi.VMCB_INT_VECTOR)
         self._hooks(memory, ports, CpuidTable(cpus, tsc_hz), rdtsc)
         image = ctypes.string_at(self._env, abi.ENV_END_RESET)
@@ -93,6 +96,7 @@ class Engine:
         self.breakpoints = Breakpoints(self)
         self._memory = memory
         memory.invalidate = instance.invalidate
+        memory.steered = self._steered
 
     # --- running -------------------------------------------------------------------------------------------------------------------
     def run(self, cpu: int, budget: int, patience: int = ENDLESS) -> RunExit:
@@ -110,6 +114,7 @@ class Engine:
             self._requests.value |= abi.CPU_INTERRUPT_NMI
         self._stopping = False
         self.place[PASS] = self.breakpoints.pass_now(cpu)
+        self._pending_write.value = NOWHERE
         self._patience.value = patience
         self._requests.value &= ~abi.CPU_INTERRUPT_HALT
         self.slices += 1
@@ -138,9 +143,7 @@ class Engine:
         if self._old_exception.value == abi.DOUBLE_FAULT:
             vcpu.activity = Activity.SHUTDOWN
             return RunExit(Reason.SHUTDOWN, retired)
-        if error == abi.UC_ERR_WRITE_PROT:               # a store to ROM is dropped and the guest goes on
-            self._memory.rom_writes += 1
-        elif error:
+        if error:
             name = abi.UC_ERR_NAMES.get(error, f"error {error}")
             raise EngineError(f"vCPU {cpu} at RIP 0x{self._eip.value:x}: {name}")
         if self._halted.value:
@@ -222,7 +225,7 @@ class Engine:
         if self.instance.uc:
             if self._timer is not None:
                 self._timer.close()
-            self._memory.invalidate = None
+            self._memory.invalidate = self._memory.steered = None
             self.instance.close()
 
     # --- what a Vcpu asks ----------------------------------------------------------------------------------------------------------
@@ -311,6 +314,11 @@ class Engine:
         buffer = ctypes.create_string_buffer(value.to_bytes(size, "little"), 64)
         self.instance.check(self._lib.uc_reg_write(ctypes.c_void_p(self.instance.uc), ctypes.c_int(number), buffer), f"register {number}")
 
+    def lone_writes(self, place: tuple[int, int] | None) -> None:
+        """Writes to (base, length) in memory change what memory shows: instructions that make them end their block. So do all to port 0xCFC."""
+        base, length = place or (0, 0)
+        self.instance.lone_window[:] = [base, base + length]
+
     def update_mode(self, vcpu: Vcpu) -> None:
         """Derives `hflags` from control registers and segments that were written from outside."""
         self._load(vcpu)
@@ -323,6 +331,12 @@ class Engine:
         update(self._env, value)
         self._lib.x86_update_hflags_x86_64(self._env)
         self.instance.forget_pages()
+
+    def _steered(self, segment: Segment) -> None:
+        """The host bridge has switched a segment, perhaps in the middle of a block: the next one is looked up anew."""
+        self.instance.steer(segment)
+        if self.running:
+            self._attention.value = 0xFFFF
 
     # --- setting up ----------------------------------------------------------------------------------------------------------------
     def _load(self, vcpu: Vcpu) -> None:
@@ -359,7 +373,7 @@ class Engine:
         execute = c_uint64.from_address(c_uint64.from_address(self._cpu + abi.CPU_CLASS).value + abi.CLASS_EXEC_INTERRUPT)
         execute.value = page.add(stubs.exec_interrupt(execute.value, instance.uc + abi.UC_STOP_REQUEST))
         leave = c_uint64.from_address(c_uint64.from_address(self._cpu + abi.CPU_CLASS).value + abi.CLASS_EXEC_EXIT)
-        leave.value = page.add(stubs.pause(ctypes.addressof(self._patience), attention, leave.value))
+        leave.value = page.add(stubs.pause(instance.uc + abi.UC_INVALID_ERROR, ctypes.addressof(self._patience), attention, leave.value))
         self._stop = ctypes.CFUNCTYPE(None)(self._stop_address)
         self.count_address = page.add(stubs.count(ctypes.addressof(self._left), self._cpu, function("cpu_loop_exit_x86_64")))
         self.break_address = page.add(stubs.break_at(ctypes.addressof(self.place), ctypes.addressof(self._left), self._cpu, function("cpu_loop_exit_x86_64")))
@@ -398,6 +412,8 @@ class Engine:
             instance.keep.append(access)
             target = ctypes.cast(access, ctypes.c_void_p).value
             assert target is not None
+            if instruction == abi.UC_X86_INS_OUT:
+                target = page.add(stubs.lone_port(instance.lone, target))
             hook(abi.UC_HOOK_INSN, page.add(stubs.port(env, checks, target)), instruction)
         wanted = [(abi.INSN_CALLBACK(on_cpuid), abi.UC_X86_INS_CPUID)]
         if rdtsc is not None:

@@ -14,10 +14,12 @@ from typing import Protocol
 from machine.engine import abi, exit_check, stubs
 from machine.engine.cpuid import LEAF_1_ECX, LEAF_1_EDX, LEAF_7_EBX, LEAF_8000_0001_ECX, LEAF_8000_0001_EDX
 from machine.errors import EngineError
-from machine.memory import PHYSICAL_LIMIT, GuestMemory
+from machine.memory import PAGE, PHYSICAL_LIMIT, SEGMENTS, SEGMENTS_END, GuestMemory, Segment
 
 TRANSLATOR_LIMIT = 1 << 52                 # what a page-table entry can hold
 VMCB_ADDRESS = PHYSICAL_LIMIT              # a page no guest can name: beyond the physical address width that CPUID reports
+BUS_ADDRESS = VMCB_ADDRESS + PAGE          # likewise: what the segments below 1 MiB show while they do not show RAM
+BUS_END = BUS_ADDRESS + SEGMENTS_END - SEGMENTS[0][0]
 
 
 @functools.cache
@@ -57,6 +59,9 @@ class Instance:
         self.keep: list[object] = [self.page]
         self._failed = failed
         self._quick_stores = ctypes.c_uint8(1)
+        self._segments: dict[int, tuple[int, int, int]] = {}     # by base: MemoryRegion, and the RAMBlocks of RAM and of the bus
+        self.lone = 0                                    # address of native code, see stubs.LONE_LISTING
+        self.lone_window = (c_uint64 * 2)()              # writes from the first to below the second address are made alone
         exit_check.install(lib)
         self.uc = abi.open_engine(lib)
         ctypes.c_int.from_address(self.uc + abi.UC_MODE).value = abi.UC_MODE_64   # the register API is 64-bit; the guest's mode is in hflags
@@ -68,6 +73,8 @@ class Instance:
     def close(self) -> None:
         """Frees it. Guest memory stays."""
         if self.uc:
+            for region, ram, _bus in self._segments.values():
+                c_uint64.from_address(region + abi.REGION_RAM_BLOCK).value = ram         # each block is freed once, by its own region
             self.lib.uc_close(self.uc)
             self.uc = 0
 
@@ -75,15 +82,57 @@ class Instance:
     def map(self, memory: GuestMemory, mmio: AddressSpace) -> None:
         """RAM and ROM as they are; everything between them, up to the physical address limit, leads to `mmio`."""
         cursor = 0
-        for mapping in memory.mappings:
+        for mapping in sorted([*memory.mappings, *(segment.ram for segment in memory.segments)], key=lambda mapping: mapping.base):
             if mapping.base > cursor:
                 self._map_hole(cursor, mapping.base - cursor, mmio)
             rights = abi.UC_PROT_ALL if mapping.writable else abi.UC_PROT_READ | abi.UC_PROT_EXEC
-            self.check(self.lib.uc_mem_map_ptr(self.uc, mapping.base, mapping.length, rights, mapping.host), f"map 0x{mapping.base:x}")
+            self._map_host(mapping.base, mapping.length, rights, mapping.host)
             cursor = mapping.base + mapping.length
         self._map_hole(cursor, PHYSICAL_LIMIT - cursor, mmio)
-        beyond = VMCB_ADDRESS + 4096          # page tables can name what CPUID says is not there
-        self._map_hole(beyond, TRANSLATOR_LIMIT - beyond, mmio)
+        for segment in memory.segments:
+            hidden = BUS_ADDRESS + segment.bus.base - SEGMENTS[0][0]
+            self._map_host(hidden, segment.bus.length, abi.UC_PROT_READ | abi.UC_PROT_EXEC, segment.bus.host)
+            regions = [self.lib.find_memory_mapping_x86_64(self.uc, address) for address in (segment.ram.base, hidden)]
+            ram, bus = (c_uint64.from_address(region + abi.REGION_RAM_BLOCK).value for region in regions)
+            self._segments[segment.ram.base] = regions[0], ram, bus
+            self.steer(segment)
+        self._map_hole(BUS_END, TRANSLATOR_LIMIT - BUS_END, mmio)      # page tables can name what CPUID says is not there
+
+    def _map_host(self, base: int, length: int, rights: int, host: int) -> None:
+        self.check(self.lib.uc_mem_map_ptr(self.uc, base, length, rights, host), f"map 0x{base:x}")
+
+    def steer(self, segment: Segment) -> None:
+        """Shows the RAM of a segment or what else is there, and takes stores or not.
+
+        The region gets another block of host memory. Translations belong to the block, so those of the one are neither found nor lost while the other is
+        shown; only the block under way and those that it is chained to, which are in the same page, may go on: see stubs.LONE_LISTING.
+        """
+        region, ram, bus = self._segments[segment.ram.base]
+        c_uint64.from_address(region + abi.REGION_RAM_BLOCK).value = ram if segment.readable else bus
+        stores = segment.readable and segment.writable
+        c_uint32.from_address(region + abi.REGION_PERMS).value = abi.UC_PROT_ALL if stores else abi.UC_PROT_READ | abi.UC_PROT_EXEC
+        self.forget_pages()
+
+    def catch_stores(self, memory: GuestMemory) -> None:
+        """Stores that the engine does not make itself, to ROM and to segments that are not plain RAM, go to `memory`."""
+        write = memory.write
+
+        def on_store(_uc: int, _kind: int, address: int, size: int, value: int, _user: int) -> bool:
+            try:
+                write(address, (value & (1 << 8 * size) - 1).to_bytes(size, "little"))
+            except BaseException as failure:  # noqa: BLE001 -- must not reach ctypes
+                self._failed(failure)
+            return False                          # nothing is stored; stubs.PAUSE_LISTING lets the guest go on
+
+        callback = abi.PROTECTED_CALLBACK(on_store)
+        self.keep.append(callback)
+        places = [(mapping.base, mapping.length) for mapping in memory.mappings if not mapping.writable]
+        for base, length in (*places, (SEGMENTS[0][0], SEGMENTS_END - SEGMENTS[0][0])):
+            self.hook(abi.UC_HOOK_MEM_WRITE_PROT, callback, begin=base, end=base + length - 1)
+
+    def add_lone(self, pending: int, place: int, left: int) -> None:
+        """The code that lets an instruction which writes to the host bridge run alone; before `map`. See stubs.LONE_LISTING for the addresses."""
+        self.lone = self.page.add(stubs.lone(pending, self.env, place, left, self.cpu, abi.address_of(self.lib, "cpu_loop_exit_x86_64")))
 
     def _map_hole(self, base: int, length: int, mmio: AddressSpace) -> None:
         read, write = mmio.read, mmio.write
@@ -102,7 +151,11 @@ class Instance:
 
         callbacks = abi.MMIO_READ_CALLBACK(on_read), abi.MMIO_WRITE_CALLBACK(on_write)
         self.keep.extend(callbacks)
-        self.check(self.lib.uc_mmio_map(self.uc, base, length, callbacks[0], None, callbacks[1], None), f"map the hole at 0x{base:x}")
+        store = ctypes.cast(callbacks[1], ctypes.c_void_p).value
+        assert store is not None
+        restore = abi.address_of(self.lib, "cpu_restore_state_x86_64")
+        store = self.page.add(stubs.lone_store(ctypes.addressof(self.lone_window), base, self.cpu, restore, self.lone, store))
+        self.check(self.lib.uc_mmio_map(self.uc, base, length, callbacks[0], None, ctypes.c_void_p(store), None), f"map the hole at 0x{base:x}")
         # Unicorn gives devices no right to be executed, and stops at a jump into one. A PC reads what the bus answers: all ones, hence #UD.
         rights = c_uint32.from_address(self.lib.find_memory_mapping_x86_64(self.uc, base) + abi.REGION_PERMS)
         assert rights.value == abi.UC_PROT_READ | abi.UC_PROT_WRITE
@@ -120,7 +173,7 @@ class Instance:
 
     def answer_regions(self, memory: GuestMemory) -> None:
         """Answers 'which region is this address in' at once for RAM below 4 GiB, since every slow store asks; and lets stores be slow only where code is."""
-        low, high = memory.mappings[0], memory.mappings[1]
+        low, high = memory.mappings[0], memory.mappings[1]           # the segments between them are searched for
         lib, uc = self.lib, self.uc
         regions = [lib.find_memory_mapping_x86_64(uc, mapping.base) for mapping in (low, high)]
         pointer = c_uint64.from_address(uc + abi.UC_MEMORY_MAPPING)

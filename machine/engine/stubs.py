@@ -232,7 +232,14 @@ later:
     ret
 """
 # void exec_exit(cpu): the main loop has been left, most often by a PAUSE. A processor that pauses many times in one slice waits for another: ask for a stop.
+# A store that was caught (`Instance.catch_stores`) leaves the loop too, as an error that would end the slice: it is none, and the guest goes on.
 PAUSE_LISTING = """
+    mov rax, {invalid_error}
+    cmp dword ptr [rax], {write_prot}
+    jne pauses
+    mov dword ptr [rax], 0
+    jmp patient
+pauses:
     mov rax, {patience}
     sub qword ptr [rax], 1
     jg patient
@@ -243,7 +250,7 @@ patient:
     mov rax, {exec_exit}
     jmp rax
 """
-PAUSE_CODE = "48b8 {patience} 48832801 7f14 f0834f1c20 48b8 {attention} 66c700ffff 48b8 {exec_exit} ffe0"
+PAUSE_CODE = "48b8 {invalid_error} 83380c7508c70000000000eb2448b8 {patience} 488328017f14f0834f1c2048b8 {attention} 66c700ffff48b8 {exec_exit} ffe0"
 # void hook(uc, address, size, user), before every instruction of a counting engine, RIP and flags being right: one less to go; with none to go, leave at once.
 COUNT_LISTING = """
     mov rax, {left}
@@ -296,6 +303,83 @@ permitted:
     mov rax, {callback}
     jmp rax
 """
+# A write to where the host bridge's registers are may change what memory shows, and the next instruction must be fetched from what it shows then. But a block
+# goes on behind the instruction that writes. So that instruction does not write yet: it is left, and begun again as a block of its own.
+# Jumped to with RIP being right; rax is where the write is made. `pending` is RIP of a write that waits for its block, -1 for none; `left` and `place` are
+# what `count` and `break_at` keep, who see the instruction twice.
+LONE_LISTING = """
+    mov r10, {pending}
+    mov r11, {env}
+    mov r9, [r11 + {eip}]
+    cmp [r10], r9
+    je alone
+    mov [r10], r9
+    add r9, [r11 + {cs_base}]
+    mov rax, {place}
+    mov [rax], r9
+    mov rax, {left}
+    add qword ptr [rax], 1
+    mov rdi, {cpu}
+    mov dword ptr [rdi + {cflags_next_tb}], 1
+    mov dword ptr [rdi + {exception_index}], -1
+    mov rax, {loop_exit}
+    jmp rax
+alone:
+    mov qword ptr [r10], -1
+    jmp rax
+"""
+LONE_CODE = ("49ba {pending} 49bb {env} 4d8b8b800000004d390a744c4d890a4d038bd800000048b8 {place} 4c890848b8 {left} 4883000148bf {cpu} "
+    "c7471801000000c787a0810000ffffffff48b8 {loop_exit} ffe049c702ffffffffffe0")
+# A hook of OUT (uc, port, size, value, user): CONFIG_DATA's writes are made alone.
+LONE_PORT_LISTING = """
+    mov rax, {callback}
+    mov r10d, esi
+    and r10d, -4
+    cmp r10d, 0xcfc
+    jne plain
+    mov r10, {lone}
+    jmp r10
+plain:
+    jmp rax
+"""
+LONE_PORT_CODE = "48b8 {callback} 4189f24183e2fc4181fafc0c0000750d49ba {lone} 41ffe2ffe0"
+# void write(uc, offset, size, value, user) of a hole that begins at `base`: writes from window[0] to below window[1] are made alone, unless it is no
+# instruction that makes them (an exception is delivered to a stack there).
+LONE_STORE_LISTING = """
+    mov r10, {window}
+    mov r11, {base}
+    add r11, rsi
+    cmp r11, [r10]
+    jb plain
+    cmp r11, [r10 + 8]
+    jae plain
+    mov r10, {cpu}
+    cmp qword ptr [r10 + {mem_io_pc}], 0
+    je plain
+    push rdi
+    push rsi
+    push rdx
+    push rcx
+    push r8
+    mov rdi, r10
+    mov rsi, [r10 + {mem_io_pc}]
+    xor edx, edx
+    mov rax, {restore_state}
+    call rax
+    pop r8
+    pop rcx
+    pop rdx
+    pop rsi
+    pop rdi
+    mov rax, {callback}
+    mov r10, {lone}
+    jmp r10
+plain:
+    mov rax, {callback}
+    jmp rax
+"""
+LONE_STORE_CODE = ("49ba {window} 49bb {base} 4901f34d3b1a72554d3b5a08734f49ba {cpu} 4983ba7881000000743b5756525141504c89d7498bb27881000031d248b8 "
+    "{restore_state} ffd04158595a5e5f48b8 {callback} 49ba {lone} 41ffe248b8 {callback} ffe0")
 # void hook(uc, address, size, user), before the instruction of a breakpoint: it does not begin, unless this is where the processor was told to go on from.
 # `place` holds the address to pass once and the address that was hit; `left` is what `count` counts down, in which this instruction must not appear.
 BREAK_LISTING = """
@@ -353,9 +437,24 @@ def break_at(place: int, left: int, cpu: int, loop_exit: int) -> bytes:
     return fill(BREAK_CODE, place=place, left=left, cpu=cpu, loop_exit=loop_exit)
 
 
-def pause(patience: int, attention: int, exec_exit: int) -> bytes:
-    """`CPUClass.cpu_exec_exit`: counts `patience` down, and asks for a stop at 0."""
-    return fill(PAUSE_CODE, patience=patience, attention=attention, exec_exit=exec_exit)
+def pause(invalid_error: int, patience: int, attention: int, exec_exit: int) -> bytes:
+    """`CPUClass.cpu_exec_exit`: counts `patience` down, and asks for a stop at 0; takes the error of a caught store away."""
+    return fill(PAUSE_CODE, invalid_error=invalid_error, patience=patience, attention=attention, exec_exit=exec_exit)
+
+
+def lone(pending: int, env: int, place: int, left: int, cpu: int, loop_exit: int) -> bytes:
+    """For `lone_port` and `lone_store`: makes a write in a block of its own."""
+    return fill(LONE_CODE, pending=pending, env=env, place=place, left=left, cpu=cpu, loop_exit=loop_exit)
+
+
+def lone_port(lone: int, callback: int) -> bytes:
+    """What `port` goes on to for OUT; `callback` does the access."""
+    return fill(LONE_PORT_CODE, lone=lone, callback=callback)
+
+
+def lone_store(window: int, base: int, cpu: int, restore_state: int, lone: int, callback: int) -> bytes:
+    """The write callback of a hole; `callback` does the access."""
+    return fill(LONE_STORE_CODE, window=window, base=base, cpu=cpu, restore_state=restore_state, lone=lone, callback=callback)
 
 
 def protect(tlb_flush: int, original: int) -> bytes:

@@ -55,6 +55,8 @@ def _structure(lib: ctypes.CDLL, uc: int) -> int:
         raise _fail("uc_struct.memory_mapping")
     if c_uint64.from_address(env + abi.ENV_FEATURES).value & 1 != 1:
         raise _fail("CPUX86State.features")
+    if c_uint32.from_address(cpu + abi.CPU_CFLAGS_NEXT_TB).value != 0xFFFFFFFF:
+        raise _fail("CPUState.cflags_next_tb")
     lib.uc_emu_stop(uc)
     if c_uint32.from_address(decrementer).value >> 16 != 0xFFFF or ctypes.c_uint8.from_address(cpu + abi.CPU_EXIT_REQUEST).value != 1:
         raise _fail("CPUState.exit_request")
@@ -84,6 +86,9 @@ def _behaviour(lib: ctypes.CDLL, uc: int, cpu: int) -> None:
     for address, rights in ((0, abi.UC_PROT_ALL), (0x10000, abi.UC_PROT_READ)):
         if c_uint32.from_address(lib.find_memory_mapping_x86_64(uc, address) + abi.REGION_PERMS).value != rights:
             raise _fail("MemoryRegion.perms")
+    block = c_uint64.from_address(lib.find_memory_mapping_x86_64(uc, 0) + abi.REGION_RAM_BLOCK).value
+    if not block or c_uint64.from_address(block + abi.RAM_BLOCK_HOST).value != base:
+        raise _fail("MemoryRegion.ram_block")
     deliver = abi.address_of(lib, "x86_cpu_do_interrupt_x86_64")
     page = stubs.CodePage()
     handle = ctypes.c_size_t()
@@ -129,7 +134,31 @@ def _behaviour(lib: ctypes.CDLL, uc: int, cpu: int) -> None:
     if left.value or c_uint64.from_address(env + abi.ENV_EIP).value != 0x1003 or c_uint32.from_address(cpu + abi.CPU_HALTED).value:
         raise _fail("counted slices")
     left.value = 1000
+    _device_store(lib, uc, cpu, base)
+    left.value = 1000
+    c_int32.from_address(uc + abi.UC_INVALID_ERROR).value = abi.UC_ERR_WRITE_PROT          # `emu_start` begins without an error
     ctypes.CFUNCTYPE(None)(request)()           # a request is carried out at the next block start, here before the first instruction
     lib.uc_emu_start(uc, 0x1000, 0, 0, 0)
+    if c_int32.from_address(uc + abi.UC_INVALID_ERROR).value:
+        raise _fail("uc_struct.invalid_error")
     if left.value != 1000 or requests.value or c_uint64.from_address(env + abi.ENV_EIP).value != 0x1000:
         raise _fail("the end of a slice")
+
+
+def _device_store(lib: ctypes.CDLL, uc: int, cpu: int, base: int) -> None:
+    """From a device's callback, the instruction that stores can be told."""
+    seen: list[tuple[int, int]] = []
+    rip = c_uint64.from_address(cpu + abi.X86CPU_ENV + abi.ENV_EIP)
+
+    def on_write(_uc: int, _offset: int, _size: int, _value: int, _user: int) -> None:
+        restored = lib.cpu_restore_state_x86_64(cpu, c_uint64.from_address(cpu + abi.CPU_MEM_IO_PC).value, 0)
+        seen.append((restored & 1, rip.value))
+
+    callback = abi.MMIO_WRITE_CALLBACK(on_write)
+    lib.uc_mmio_map(uc, 0x20000, 0x1000, None, None, callback, None)
+    program = bytes.fromhex("b80020" "8ed8" "90" "a20000" "f4")          # mov ax, 0x2000; mov ds, ax; nop; mov [0], al; hlt
+    ctypes.memmove(base + 0x1300, program, len(program))
+    c_uint32.from_address(cpu + abi.CPU_INTERRUPT_REQUEST).value = 0
+    lib.uc_emu_start(uc, 0x1300, 0, 0, 0)
+    if seen != [(1, 0x1306)]:
+        raise _fail("CPUState.mem_io_pc")

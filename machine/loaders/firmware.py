@@ -1,7 +1,4 @@
-"""A firmware image: at the top of 4 GiB, with its last 128 KiB once more below 1 MiB, as the chipset's decoding has it.
-
-Source: ICH9 data sheet, "Firmware Hub Decode Enable" (the legacy E and F segments). The low copy is RAM on this board, because firmware shadows itself there.
-"""
+"""A firmware image: at the top of 4 GiB. Its last 128 KiB are seen once more below 1 MiB, while the host bridge shows no RAM there: see memory.py."""
 
 from __future__ import annotations
 
@@ -11,7 +8,6 @@ from machine.memory import MIB, PAGE
 TOP = 1 << 32
 MAX_SIZE = 16 * MIB
 MIN_SIZE = 16                       # the reset vector alone
-LOW_COPY_END, LOW_COPY = 0x100000, 0x20000
 
 
 def as_rom(image: bytes) -> tuple[int, bytes]:
@@ -26,9 +22,3 @@ def as_rom(image: bytes) -> tuple[int, bytes]:
         raise LoadError("firmware: its last 16 bytes, where the processor starts, are blank: the file is truncated or no firmware")
     padded = bytes(-len(image) % PAGE) + image
     return TOP - len(padded), padded
-
-
-def low_copy(image: bytes) -> tuple[int, bytes]:
-    """(address, bytes) of the copy below 1 MiB."""
-    tail = image[-LOW_COPY:]
-    return LOW_COPY_END - len(tail), tail

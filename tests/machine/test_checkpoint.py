@@ -149,7 +149,7 @@ def test_the_host_clock_and_the_time_stamp_counter_go_on(build: Build) -> None:
 def test_a_checkpoint_of_another_machine_is_refused_by_name(build: Build) -> None:
     checkpoint = build().checkpoint()
     for other in (build(cpus=2), build(memory=8 * MIB), build(clock="host")):
-        with pytest.raises(CheckpointError, match="a checkpoint of folkering-q35 1 with 1 CPUs, 4 MiB and the instructions clock does not fit"):
+        with pytest.raises(CheckpointError, match="a checkpoint of folkering-q35 2 with 1 CPUs, 4 MiB and the instructions clock does not fit"):
             other.restore(checkpoint)
 
 

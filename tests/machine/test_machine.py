@@ -88,6 +88,7 @@ def test_a_halted_processor_is_woken_by_a_timer(build: Build, clock: str) -> Non
             "mov al, 0x30; out 0x43, al; mov al, 0x50; out 0x40, al; mov al, 0x10; out 0x40, al; sti; again: hlt; jmp again")
     machine = build(text, clock)
     machine.board.as_firmware_leaves_it()
+    machine.board.open_segments()
     handler = bytes.fromhex("b007e6f4f4")                 # mov al, 7; out 0xf4, al; hlt
     machine.memory.write(0xFF080, handler)
     outcome = machine.run(timeout=GENEROUS)

@@ -310,10 +310,10 @@ def test_hands_that_make_no_sense(build: Build, event: Event) -> None:
 
 
 @pytest.mark.parametrize(("options", "message"), [
-    ({"cpus": 2}, "it is of folkering-q35 1 with 4 CPUs, 4 MiB and the instructions clock, not of folkering-q35 1 with 2 CPUs"),
+    ({"cpus": 2}, "it is of folkering-q35 2 with 4 CPUs, 4 MiB and the instructions clock, not of folkering-q35 2 with 2 CPUs"),
     ({"seed": 3}, "its schedule seed is none, not 3"),
     ({"text": "hlt"}, "it began with something else in memory"),
-    ({"clock": "host"}, "not of folkering-q35 1 with 4 CPUs, 4 MiB and the host clock"),
+    ({"clock": "host"}, "not of folkering-q35 2 with 4 CPUs, 4 MiB and the host clock"),
 ])
 def test_a_recording_of_something_else_is_refused(build: Build, tmp_path: Path, options: dict[str, object], message: str) -> None:
     record(build, tmp_path / "typed")

@@ -23,16 +23,20 @@ class Pci:
     irqs: list[tuple[int, bool]] = field(default_factory=list)
     bases: list[int | None] = field(default_factory=list)
     windows: list[tuple[int, int] | None] = field(default_factory=list)
+    segments: dict[int, tuple[bool, bool]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.ports = Bus("port", 0x10000, self.log)
         self.bus = PciBus(self.log)
         self.lpc = LpcBridge(self.log, lambda number, level: self.irqs.append((number, level)), self.bases.append, 0x600)
-        self.bus.plug(0, 0, HostBridge(self.log, self.windows.append))
+        self.bus.plug(0, 0, HostBridge(self.log, self.windows.append, self.steer))
         self.bus.plug(31, 0, self.lpc)
         address = ConfigAddress(self.log)
         self.ports.map(0xCF8, 4, address.blocks["port"], "CONFIG_ADDRESS")
         self.ports.map(0xCFC, 4, ConfigData(address, self.bus), "CONFIG_DATA")
+
+    def steer(self, segment: int, reads: bool, writes: bool) -> None:
+        self.segments[segment] = reads, writes
 
     def select(self, slot: int, register: int, bus: int = 0, function: int = 0) -> None:
         self.ports.write(0xCF8, 4, 1 << 31 | bus << 16 | slot << 11 | function << 8 | register)
@@ -96,6 +100,27 @@ def test_5_1_pciexbar_is_told_when_it_changes(pci: Pci) -> None:
     pci.write(0, 0x60, 0xE0000005)
     pci.write(0, 0x60, 0)
     assert pci.windows[1:] == [(0xE0000000, 64 << 20), None]
+
+
+def test_5_1_18_to_24_pam_steers_thirteen_segments(pci: Pci) -> None:
+    """PAM0 has the F segment in its upper half; PAM1-PAM6 have two each, the lower address in the lower half."""
+    nothing = dict.fromkeys(range(13), (False, False))
+    assert pci.segments == nothing and [pci.read(0, 0x90 + number, 1) for number in range(7)] == [0] * 7
+    places = [(0x90, 4, 12)] + [(0x91 + number, 4 * half, 2 * number + half) for number in range(6) for half in (0, 1)]
+    for register, shift, segment in places:
+        for value, attribute in enumerate([(False, False), (True, False), (False, True), (True, True)]):
+            pci.write(0, register, value << shift, 1)
+            assert pci.segments == nothing | {segment: attribute}, f"{register:#x} {value}"
+        pci.write(0, register, 0, 1)
+    pci.write(0, 0x90, 0x33333333)
+    pci.write(0, 0x94, 0x00FFFFFF)
+    assert set(pci.segments.values()) == {(True, True)}
+    assert (pci.read(0, 0x90), pci.read(0, 0x94)) == (0x33333330, 0x00333333), "what is reserved reads 0"
+    saved = pci.bus.functions[0, 0].save()
+    pci.bus.functions[0, 0].reset()
+    assert pci.segments == nothing
+    pci.bus.functions[0, 0].restore(saved)
+    assert set(pci.segments.values()) == {(True, True)}
 
 
 def test_13_1_9_pmbase_and_acpi_cntl_move_the_acpi_block(pci: Pci) -> None:

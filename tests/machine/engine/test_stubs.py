@@ -79,7 +79,19 @@ def test_breakpoint_stub() -> None:
 
 
 def test_pause_stub() -> None:
-    assert stubs.pause(FAR + 1, FAR + 15, FAR + 2) == assemble(stubs.PAUSE_LISTING, patience=FAR + 1, exec_exit=FAR + 2)
+    listing = assemble(stubs.PAUSE_LISTING, invalid_error=FAR + 3, write_prot=abi.UC_ERR_WRITE_PROT, patience=FAR + 1, exec_exit=FAR + 2)
+    assert stubs.pause(FAR + 3, FAR + 1, FAR + 15, FAR + 2) == listing
+
+
+def test_lone_write_stubs() -> None:
+    cs_base = abi.ENV_SEGS + abi.R_CS * abi.ENV_SEG_SIZE + 8
+    listing = assemble(stubs.LONE_LISTING, pending=FAR + 1, eip=abi.ENV_EIP, cs_base=cs_base, place=FAR + 3, cflags_next_tb=abi.CPU_CFLAGS_NEXT_TB,
+                       exception_index=abi.CPU_EXCEPTION_INDEX, loop_exit=FAR + 18)
+    assert stubs.lone(FAR + 1, FAR + 2, FAR + 3, FAR + 16, FAR, FAR + 18) == listing
+    assert stubs.lone_port(FAR + 1, FAR + 3) == assemble(stubs.LONE_PORT_LISTING, lone=FAR + 1, callback=FAR + 3)
+    listing = assemble(stubs.LONE_STORE_LISTING, window=FAR + 1, base=FAR + 3, mem_io_pc=abi.CPU_MEM_IO_PC, restore_state=FAR + 7, lone=FAR + 9,
+                       callback=FAR + 10)
+    assert stubs.lone_store(FAR + 1, FAR + 3, FAR, FAR + 7, FAR + 9, FAR + 10) == listing
 
 
 def test_exit_check_stub() -> None:

@@ -27,12 +27,6 @@ def test_a_rom_ends_at_4_gib_in_whole_pages() -> None:
     assert (base, len(rom), rom[-16:]) == ((1 << 32) - 8192, 8192, VECTOR)
 
 
-def test_its_last_128_kib_are_copied_below_1_mib() -> None:
-    address, copy = firmware.low_copy(bytes(256 << 10) + VECTOR)
-    assert (address, len(copy), copy[-16:]) == (0xE0000, 128 << 10, VECTOR)
-    assert firmware.low_copy(bytes(4080) + VECTOR)[0] == 0xFF000
-
-
 @pytest.mark.parametrize(("image", "says"), [(b"", "16 bytes to 16 MiB"), (bytes((16 << 20) + 1), "16 MiB"), (bytes(4096), "blank"), (b"\xff" * 4096, "blank")])
 def test_what_is_no_firmware_is_refused(image: bytes, says: str) -> None:
     with pytest.raises(LoadError, match=says):
