@@ -7,8 +7,8 @@ The processor acknowledges without telling (`CpuPort.taken`): so whenever regist
 ISR, and then offers whatever deserves it now. An offer that a change of TPR, ISR or masks forbids is withdrawn at once; hence the spurious vector, which
 covers that race, is never delivered.
 
-Not modelled: x2APIC and TSC-deadline mode (both need MSRs, CPUID hides them), CR8 as a view of TPR, SMI (there is no SMM; noted), thermal and performance
-interrupts (their vectors are kept), focus checking, and the arbitration that took time on the APIC bus of old.
+CR8 and IA32_APIC_BASE reach it through `machine/msrs.py`. Not modelled: x2APIC and TSC-deadline mode (CPUID hides them), SMI (there is no SMM; noted), thermal
+and performance interrupts (their vectors are kept), focus checking, and the arbitration that took time on the APIC bus of old.
 """
 
 from __future__ import annotations

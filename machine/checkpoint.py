@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from devices.core.state import StateError
-from machine.engine import tsc
+from machine.engine import abi, tsc
 from machine.engine.vcpu import VcpuState
 from machine.errors import MachineError
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 BOARD, BOARD_VERSION = "folkering-q35", 2     # the version grows whenever a chip's state changes its shape
 Kind = tuple[str, int, int, int, str, tuple[str, ...]]         # name and version of a board, CPUs, bytes of memory, clock, cards
-SIGNED_64 = 1 << 63
 COUNTERS = ("idle_ns", "slices", "retired", "resets", "triple_faults")
 
 
@@ -109,10 +108,10 @@ def put_back(machine: Machine, checkpoint: Checkpoint) -> None:
     machine.engine.start_over(machine.memory.adopt(checkpoint.ram))
     machine.clock.clear()
     machine.time.restore(checkpoint.time)
-    offset = _tsc_offset(machine, checkpoint.tsc)
+    shift = _tsc_shift(machine, checkpoint)
     try:
         for vcpu, state in zip(machine.engine.vcpus, checkpoint.vcpus, strict=True):
-            vcpu.restore(state, offset)
+            vcpu.restore(state, shift)
         machine.board.withdraw()
         for chip in _in_restore_order(machine):
             chip.restore(checkpoint.chips[chip.name])
@@ -142,8 +141,9 @@ def _guest_tsc(machine: Machine) -> int:
     return machine.clock.now() if machine.engine.counted else tsc.host_tsc() + machine.engine.vcpus[0].tsc_offset
 
 
-def _tsc_offset(machine: Machine, counter: int) -> int:
-    """What makes the host's counter go on from the saved one."""
+def _tsc_shift(machine: Machine, checkpoint: Checkpoint) -> int:
+    """What the processors must add to the host's counter now, beside what they added then, for theirs to go on."""
     if machine.engine.counted:
         return 0
-    return (counter - tsc.host_tsc() + SIGNED_64) % (2 * SIGNED_64) - SIGNED_64
+    context = checkpoint.vcpus[0].context[abi.ENV_TSC_OFFSET:abi.ENV_TSC_OFFSET + 8]
+    return checkpoint.tsc - tsc.host_tsc() - int.from_bytes(context, "little")

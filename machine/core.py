@@ -6,6 +6,7 @@ short-lived fork costs. So it is put back to that moment and laid beside the RAM
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -43,6 +44,7 @@ class Core:
         self.time: HostTime | InstructionTime = InstructionTime() if counted else HostTime()
         self.clock = VirtualClock(self.time)
         self._strict = strict
+        self.tsc: Callable[[], int] = self.clock.now if counted else tsc.host_tsc        # before a processor's offset
         self.log = self._new_log()
         self.ports, self.mmio = Bus("port", PORTS, self.log), Bus("mmio", 1 << 64, self.log)
         self.engine = Engine(memory, self.ports, self.mmio, cpus, counted, self.clock.now if counted else None,

@@ -22,6 +22,7 @@ from machine.engine.engine import Reason, RunExit
 from machine.errors import MachineError
 from machine.hardware import HardwarePort
 from machine.memory import MIB, GuestMemory
+from machine.msrs import ModelSpecificRegisters
 from machine.outcome import ExitReason, Outcome
 from machine.schedule import Saved, Schedule, Turn
 from machine.stats import Stats
@@ -127,6 +128,8 @@ class Machine:
         except BaseException:
             core.close()
             raise
+        self._msrs = ModelSpecificRegisters(self.engine, self.board.lapics, self.log, core.tsc)
+        self.engine.answer(self._msrs)
         self.board.on_power_off = lambda: self._end(Outcome(ExitReason.POWER_OFF))
         self.board.on_debug_exit = lambda value: self._end(Outcome(ExitReason.DEBUG_EXIT, value))
         self.board.on_reset = self._reset_requested

@@ -108,19 +108,22 @@ class FunctionDma:
 
 
 class LocalApics:
-    """The local APICs behind one address: each processor reaches its own."""
+    """The local APICs behind one address: each processor reaches its own, unless its IA32_APIC_BASE has switched that off; then nothing is there."""
 
     def __init__(self, processors: Processors, lapics: list[Lapic]) -> None:
-        self._processors = processors
+        self._processors, self._lapics = processors, lapics
         self._blocks = [lapic.blocks["registers"] for lapic in lapics]
 
     def read(self, offset: int, size: int) -> int:
         """Of the processor that runs."""
-        return self._blocks[self._processors.current].read(offset, size)
+        cpu = self._processors.current
+        return self._blocks[cpu].read(offset, size) if self._lapics[cpu].state.hardware_enabled else (1 << 8 * size) - 1
 
     def write(self, offset: int, size: int, value: int) -> None:
         """Of the processor that runs."""
-        self._blocks[self._processors.current].write(offset, size, value)
+        cpu = self._processors.current
+        if self._lapics[cpu].state.hardware_enabled:
+            self._blocks[cpu].write(offset, size, value)
 
     def peek(self, offset: int, size: int) -> int:
         """Of the processor that runs or ran last."""

@@ -17,7 +17,7 @@ import functools
 import hashlib
 import importlib.util
 import sys
-from ctypes import c_char_p, c_int, c_size_t, c_uint, c_uint32, c_uint64, c_void_p
+from ctypes import c_char_p, c_int, c_int32, c_size_t, c_uint, c_uint32, c_uint64, c_void_p
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +124,12 @@ ENV_ICOUNT_DECR = -16
 EXIT_CHECK_FUNCTIONS = (("translator_loop_x86_64", 0x2D0), ("helper_check_exit_request_x86_64", 0x80), ("tcg_gen_brcondi_i32_x86_64", 0x80),
                         ("tcg_gen_lookup_and_goto_ptr_x86_64", 0x70))
 EXIT_CHECK_SHA256 = "01a94acf82eb11e875a6cca5066b177b3cf3d48fb7ea240263fc8ad187e02557"
+
+# The helpers of RDMSR, WRMSR and MOV CR8 (sensitive.py): function, bytes that are looked at, and where it goes on after it has asked for intercepts.
+SENSITIVE_HELPERS = {"in_rdmsr": ("helper_rdmsr", 0xC0, 0x15), "in_wrmsr": ("helper_wrmsr", 0x60, 0x18),
+                     "in_read_cr": ("helper_read_crN", 0x49, 0x1A), "in_write_cr": ("helper_write_crN", 0x60, 0x1C)}
+SENSITIVE_SHA256 = "acbca933207ad31c646523c1c262a321c6539837965a14a3731c9bde418c50ed"
+CALL_LENGTH = 5              # CALL rel32
 
 TLB_ENTRY_WRITE = 8          # u64: the page's virtual address and flags
 TLB_NOTDIRTY = 0x400         # stores look for translations
@@ -237,6 +243,20 @@ def knows_exit_check(lib: ctypes.CDLL) -> bool:
     for name, length in EXIT_CHECK_FUNCTIONS:
         found.update(ctypes.string_at(address_of(lib, name), length))
     return found.hexdigest() == EXIT_CHECK_SHA256
+
+
+def knows_sensitive_helpers(lib: ctypes.CDLL) -> bool:
+    """Whether the helpers of RDMSR, WRMSR and MOV CR8 are those that were studied."""
+    found = hashlib.sha256()
+    for function, length, _ in SENSITIVE_HELPERS.values():
+        found.update(ctypes.string_at(address_of(lib, f"{function}_x86_64"), length))
+    return found.hexdigest() == SENSITIVE_SHA256
+
+
+def linkage_slot(site: int) -> int:
+    """Address of the word through which the library's call at `site` goes: CALL rel32 to its linkage table, and there JMP [RIP + rel32]."""
+    entry = site + CALL_LENGTH + c_int32.from_address(site + 1).value
+    return entry + 6 + c_int32.from_address(entry + 2).value
 
 
 def open_engine(lib: ctypes.CDLL) -> int:

@@ -1,7 +1,7 @@
 """The CPUID table of the virtual PC: our own vendor and name, and exactly the features that the engine carries out.
 
 Sources: Intel SDM vol. 2A "CPUID", AMD APM vol. 3 appendix E. Left out on purpose: AVX and XSAVE (the translator has no AVX), x2APIC and
-TSC-deadline (MSR accesses cannot be modelled), MONITOR, RDRAND and RDSEED (not deterministic), SEP (this build's SYSENTER does not enter
+TSC-deadline (not modelled), MONITOR, RDRAND and RDSEED (not deterministic), SEP (this build's SYSENTER does not enter
 ring 0), PCID and INVPCID, VME. Leaf 0x40000010 gives a hypervisor-aware guest its clock rates, so that it need not calibrate.
 """
 

@@ -18,6 +18,7 @@ from machine.engine.breakpoints import NOWHERE, PASS, Breakpoints
 from machine.engine.cpuid import CpuidTable
 from machine.engine.exceptions import ExceptionRecord
 from machine.engine.instance import AddressSpace, Instance
+from machine.engine.sensitive import Door, SensitiveRegisters
 from machine.engine.timer import SliceTimer
 from machine.engine.vcpu import Activity, Vcpu
 from machine.errors import EngineError
@@ -94,6 +95,7 @@ class Engine:
         self._timer = None if counted else SliceTimer(self._stop_address)
         self._start = lib.uc_emu_start
         self.breakpoints = Breakpoints(self)
+        self._door: Door | None = None
         self._memory = memory
         memory.invalidate = instance.invalidate
         memory.steered = self._steered
@@ -211,6 +213,10 @@ class Engine:
         """The vCPU that another one has just woken or interrupted: it should run next."""
         kicked, self._kicked = self._kicked, None
         return kicked
+
+    def answer(self, registers: SensitiveRegisters) -> None:
+        """Lets `registers` answer the MSRs that the library does not know, and CR8."""
+        self._door = Door(self._lib, self._env, registers, self._failed)
 
     def renew(self) -> None:
         """For another machine with the same memory: what is translated stays, and nobody is told of anything."""
@@ -401,9 +407,11 @@ class Engine:
             rax.value, rbx.value, rcx.value, rdx.value = cpuid.leaf(self.current, rax.value & 0xFFFFFFFF, rcx.value & 0xFFFFFFFF)
             return 1
 
+        tsc_offset = c_uint64.from_address(env + abi.ENV_TSC_OFFSET)
+
         def on_rdtsc(_uc: int, _user: int) -> int:
             assert rdtsc is not None
-            now = rdtsc()
+            now = rdtsc() + tsc_offset.value
             regs[0].value, regs[2].value = now & 0xFFFFFFFF, now >> 32 & 0xFFFFFFFF
             return 1
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
-from ctypes import c_int32, c_uint64
+from ctypes import c_uint64
 
 from machine.engine import abi, stubs
 
@@ -130,12 +130,6 @@ def install(lib: ctypes.CDLL) -> bool:
     if not abi.knows_exit_check(lib):
         return False
     addresses = {name: abi.address_of(lib, f"{name}_x86_64") for name in (*FUNCTIONS, "tcg_gen_callN", "helper_check_exit_request")}
-    slot = c_uint64.from_address(_slot(abi.address_of(lib, "translator_loop_x86_64") + abi.EXIT_CHECK_CALL))
+    slot = c_uint64.from_address(abi.linkage_slot(abi.address_of(lib, "translator_loop_x86_64") + abi.EXIT_CHECK_CALL))
     slot.value = stubs.resident(call(addresses))
     return True
-
-
-def _slot(site: int) -> int:
-    """Address of the word through which the call at `site` goes: CALL rel32 to the linkage table, and there JMP [RIP + rel32]."""
-    entry = site + 5 + c_int32.from_address(site + 1).value
-    return entry + 6 + c_int32.from_address(entry + 2).value

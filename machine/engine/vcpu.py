@@ -111,13 +111,17 @@ class Vcpu:
         value = self._read64(abi.ENV_TSC_OFFSET)
         return value - (1 << 64 if value >> 63 else 0)
 
+    def set_tsc_offset(self, offset: int) -> None:
+        """The other way round; 64 bits of it count."""
+        self._write64(abi.ENV_TSC_OFFSET, offset % (1 << 64))
+
     # --- copies ----------------------------------------------------------------------------------------------------------------------
     def save(self) -> VcpuState:
         """A copy; the engine has put the registers away (`Engine.park`)."""
         return VcpuState(self.context.raw[:len(self._reset_image)], self.activity.value, self._offered, self._taken, self.nmi_pending, self.delivered)
 
-    def restore(self, state: VcpuState, tsc_offset: int) -> None:
-        """Back to a copy, possibly another engine's. Hardware breakpoints of the guest do not come along.
+    def restore(self, state: VcpuState, tsc_shift: int) -> None:
+        """Back to a copy, possibly another engine's, with so much more to add to the host's counter. Hardware breakpoints of the guest do not come along.
 
         Raises:
             ValueError: the context has another length, or the activity is none.
@@ -127,7 +131,8 @@ class Vcpu:
         self.activity = Activity(state.activity)
         ctypes.memmove(self.context, state.context, len(state.context))
         ctypes.memset(ctypes.addressof(self.context) + abi.ENV_BREAKPOINTS, 0, abi.ENV_BREAKPOINTS_SIZE)
-        struct.pack_into("<q", self.context, abi.ENV_TSC_OFFSET, tsc_offset)
+        (offset,) = struct.unpack_from("<Q", state.context, abi.ENV_TSC_OFFSET)
+        struct.pack_into("<Q", self.context, abi.ENV_TSC_OFFSET, (offset + tsc_shift) % (1 << 64))
         self._offered, self._taken, self.nmi_pending, self.delivered = state.offered, state.taken, state.nmi_pending, state.delivered
 
     def fingerprint(self) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import keystone
 import pytest
 
-from machine.engine import abi, exit_check, stubs
+from machine.engine import abi, exit_check, sensitive, stubs
 
 FAR = 0x1122334455667788          # any number that needs all 64 bits
 
@@ -103,6 +103,16 @@ def test_exit_check_stub() -> None:
 
 def test_the_exit_check_is_in_line_with_the_supported_wheel() -> None:
     assert exit_check.install(abi.load())
+
+
+def test_sensitive_registers_stub() -> None:
+    addresses = {name: FAR + 60 + number for number, name in enumerate((
+        "original", "low", "high", *abi.SENSITIVE_HELPERS, "callback", "raise_exception_err_ra"))}
+    listing = assemble(sensitive.LISTING, rcx=abi.ENV_REGS + 8, exit_msr=sensitive.EXIT_MSR, exit_write_cr8=sensitive.EXIT_WRITE_CR8,
+                       exit_read_cr8=sensitive.EXIT_READ_CR8, bitmap_size=sensitive.BITMAP_SIZE, minus_high_base=(1 << 32) - sensitive.HIGH_BASE,
+                       general_protection=sensitive.GENERAL_PROTECTION, **addresses)
+    assert sensitive.stub(addresses) == listing
+    assert sensitive.install(abi.load())
 
 
 def test_count_stub() -> None:
