@@ -233,7 +233,7 @@ class Machine:
 
     def stop(self) -> None:
         """End `run` soon, as a user's wish; from any thread, or a signal handler."""
-        self._end(Outcome(ExitReason.STOPPED))
+        self._ended = self._ended or Outcome(ExitReason.STOPPED)
         self.wake()
 
     def wake(self) -> None:
@@ -318,19 +318,18 @@ class Machine:
         self._cut = False
         source, alarm = self.time, self.alarm
         if isinstance(source, InstructionTime):
-            budget = allowed = source.instructions_until(end)
-            bounds = (self._limit, None if self.script is None else self.script.bound())
-            for bound in bounds:
-                if bound is not None:
-                    allowed = min(allowed, bound - self.stats.retired)
-            if alarm is not None and now < alarm < end:
-                allowed = min(allowed, source.instructions_until(alarm))
-            result = engine.run(cpu, allowed, turn.patience)
+            bound = None if self.script is None else self.script.bound()
+            allowed = source.instructions_until(end)
+            bounds = (None if self._limit is None else self._limit - self.stats.retired, None if bound is None else bound - self.stats.retired,
+                      source.instructions_until(alarm) if alarm is not None and now < alarm < end else None)
+            outside = min((most for most in bounds if most is not None and most < allowed), default=None)
+            result = engine.run(cpu, allowed if outside is None else outside, turn.patience)
             source.retire(result.retired)
             self.stats.retired += result.retired
-            if result.retired < budget and self._was_cut(result, allowed) and self._slice_end == end:
-                self._schedule.go_on(Turn(cpu, end, engine.patience))
-                self._came(CUT, b"")
+            if not self._is_over(result):
+                self._schedule.go_on(Turn(cpu, self._slice_end, engine.patience))
+                if result.reason is Reason.BREAK or (result.reason is Reason.STOP and self._cut) or result.retired == outside:
+                    self._came(CUT, b"")
         else:
             result = engine.run(cpu, (end if alarm is None or not now < alarm < end else alarm) - now, turn.patience)
         self.stats.slices += 1
@@ -340,11 +339,15 @@ class Machine:
         elif result.reason is Reason.BREAK:
             self._ended = self._ended or Outcome(ExitReason.BREAK, cpu)
 
-    def _was_cut(self, result: RunExit, allowed: int) -> bool:
-        """Whether a slice ended early for a reason that is not the machine's own."""
-        outside = result.reason is Reason.BREAK or (result.reason is Reason.STOP and self._cut) or (
-            result.reason is Reason.BUDGET and result.retired == allowed and self.engine.patience > 0)
-        return outside and not self.engine.kicked and self._pending_reset is None
+    def _is_over(self, result: RunExit) -> bool:
+        """Whether a turn ended with this slice: by its time, a HLT, its patience, or because another processor is to run. Where instructions are counted.
+
+        A slice also ends where a processor has taken an interrupt, so that its local APIC knows of it at once, and behind an instruction that made one pending;
+        and where something outside cuts it. Then the turn goes on.
+        """
+        assert isinstance(self.time, InstructionTime)
+        return (result.reason in (Reason.HALT, Reason.SHUTDOWN) or self.engine.patience <= 0 or self.engine.kicked or self._pending_reset is not None
+                or self.time.instructions_until(self._slice_end) == 0)
 
     def _came(self, inlet: str, data: bytes) -> None:
         for listener in self.listeners:
@@ -362,7 +365,10 @@ class Machine:
         """A chip set the earliest deadline: the slice under way must not run past it."""
         if self.engine.running and when < self._slice_end:
             self._slice_end = when
-            self.engine.shorten(max(when - self.clock.now(), 1))
+            if isinstance(self.time, InstructionTime):
+                self.engine.keep_to(self.time.instructions_until(when))
+            else:
+                self.engine.shorten(max(when - self.clock.now(), 1))
 
     # --- waiting ---------------------------------------------------------------------------------------------------------------------
     def _idle(self, deadline: int | None, has_service: bool) -> None:
@@ -410,7 +416,7 @@ class Machine:
 
     def _reset_requested(self, kind: ResetKind) -> None:
         self._pending_reset = kind
-        self.engine.interrupt()
+        self.engine.finish()
 
     def _reset(self) -> None:
         """Everything starts over, memory aside: what the boot puts there is put there again."""
@@ -430,8 +436,8 @@ class Machine:
         self._start()
 
     def _end(self, outcome: Outcome) -> None:
-        if self._ended is None:
-            self._ended = outcome
+        """The guest's own end, told by a device."""
+        self._ended = self._ended or outcome
         if self.engine.running:
-            self.engine.interrupt()
+            self.engine.finish()
 

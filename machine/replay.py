@@ -6,8 +6,7 @@
 `recording.py` keeps the same in a file. A machine that comes to the end of one stands there, once; what it does beyond is its own.
 
 A moment is a count of retired instructions, of all processors, and a virtual time, which goes on alone while all processors are halted. Everything else is
-the machine's own and repeats by itself: chips, interrupts, turns. What is recorded beside input is each turn that was cut short from outside, because where a
-slice ends decides where an interrupt that is pending then is taken.
+the machine's own and repeats by itself: chips, interrupts, turns. Turns that were cut short from outside are noted, too, although that changes nothing.
 """
 
 from __future__ import annotations

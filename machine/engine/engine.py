@@ -78,6 +78,7 @@ class Engine:
         self.on_interrupt: Callable[[int, int], None] | None = None      # told of each external interrupt that was taken: (vCPU, vector)
         self.place = (c_uint64 * 2)(NOWHERE, NOWHERE)    # see stubs.BREAK_LISTING
         self._left, self._budget = ctypes.c_int64(), 0
+        self._aside = ctypes.c_int64()                   # see stubs.EXEC_AND_TELL_LISTING
         self._halted = c_uint32.from_address(self._cpu + abi.CPU_HALTED)
         self._requests = c_uint32.from_address(self._cpu + abi.CPU_INTERRUPT_REQUEST)
         self._attention = c_uint16.from_address(c_uint64.from_address(self._cpu + abi.CPU_ICOUNT_DECR_PTR).value + 2)
@@ -126,8 +127,8 @@ class Engine:
             self._left.value = self._budget = max(budget, 1)
             error = self._start(self.instance.uc, self._eip.value, 0, 0, 0)
             self.running = False
-            retired = self._budget - self._left.value
-            self._left.value = self._budget = 0
+            retired = self.retired_in_slice()
+            self._left.value = self._aside.value = self._budget = 0
         else:
             self._left.value = self._budget = 1 if self.stepping else ENDLESS    # looked at while instructions are counted for a debugger
             timer.arm(budget)
@@ -175,9 +176,26 @@ class Engine:
                 self._requests.value |= abi.CPU_INTERRUPT_VIRQ
 
     def stop_after_this(self) -> None:
-        """From a memory hook: the instruction under way is the slice's last. Instructions are counted."""
-        self._budget -= self._left.value
-        self._left.value = 0
+        """From a memory hook or a device: the instruction under way is the slice's last. Instructions are counted."""
+        self.keep_to(0)
+
+    def keep_to(self, instructions: int) -> None:
+        """No more than so many further instructions in the slice under way. They are counted."""
+        left = self._left.value
+        if instructions < left:
+            self._budget -= left - instructions
+            self._left.value = instructions
+
+    def finish(self) -> None:
+        """From a device: end the slice under way, at the next block start; where instructions are counted, exactly behind this one.
+
+        Where blocks of translated code begin and end is nothing that a run may depend on: a debugger's stops change it.
+        """
+        if self.counted:
+            self._stopping = True
+            self.stop_after_this()
+        else:
+            self.interrupt()
 
     def resume(self, cpu: int) -> None:
         """A halted vCPU was found runnable: it goes on behind its HLT."""
@@ -189,15 +207,13 @@ class Engine:
         self._stop()
 
     def shorten(self, nanoseconds: int) -> None:
-        """Lets the slice under way end within `nanoseconds` (free-running), or at the next block (counted)."""
-        if self._timer is not None:
-            self._timer.arm(nanoseconds)
-        else:
-            self._stop()
+        """Lets the slice under way end within `nanoseconds`. Free-running; see `keep_to`."""
+        assert self._timer is not None
+        self._timer.arm(nanoseconds)
 
     def retired_in_slice(self) -> int:
         """Instructions begun in the slice under way; 0 between slices and when they are not counted."""
-        return self._budget - self._left.value
+        return self._budget - self._left.value - self._aside.value
 
     @property
     def kicked(self) -> bool:
@@ -207,7 +223,7 @@ class Engine:
     @property
     def patience(self) -> int:
         """PAUSEs that were left when the last slice ended; not above 0 if that is what ended it."""
-        return self._patience.value
+        return self._patience.value + 1                  # the slice's own end has been counted, too
 
     def take_kick(self) -> int | None:
         """The vCPU that another one has just woken or interrupted: it should run next."""
@@ -243,7 +259,7 @@ class Engine:
             elif not self.stepping:
                 self._vector.value = vector
                 self._requests.value |= abi.CPU_INTERRUPT_VIRQ
-                self._attention.value = 0xFFFF
+                self._look_up()
         if vector is not None and vcpu.index != self.current:
             self.kick(vcpu)
 
@@ -255,12 +271,18 @@ class Engine:
         """Another vCPU wants `vcpu` to run: end the slice under way in its favour."""
         if self.running and vcpu.index != self.current:
             self._kicked = vcpu.index
-            self.interrupt()
+            self.finish()
         elif self.running:
-            self._attention.value = 0xFFFF
+            self._look_up()
             if vcpu.nmi_pending:
                 vcpu.nmi_pending = False
                 self._requests.value |= abi.CPU_INTERRUPT_NMI
+
+    def _look_up(self) -> None:
+        """There is something new for the vCPU that runs: it leaves its block, and where instructions are counted does so exactly behind this one."""
+        self._attention.value = 0xFFFF
+        if self.counted and self.running and not self.stepping:
+            self.stop_after_this()
 
     def release(self, vcpu: Vcpu) -> None:
         """The registers of `vcpu` in the engine, if they are there, are void: its saved context is about to be replaced."""
@@ -268,7 +290,7 @@ class Engine:
             self._loaded = None
             self._requests.value = 0
             if self.running:
-                self.interrupt()
+                self.finish()
 
     def park(self) -> None:
         """Puts the registers of the vCPU that ran last away, so that every vCPU's context is whole."""
@@ -377,7 +399,9 @@ class Engine:
         attention = c_uint64.from_address(self._cpu + abi.CPU_ICOUNT_DECR_PTR).value + 2
         self._stop_address = page.add(stubs.stop(self._cpu, attention))
         execute = c_uint64.from_address(c_uint64.from_address(self._cpu + abi.CPU_CLASS).value + abi.CLASS_EXEC_INTERRUPT)
-        execute.value = page.add(stubs.exec_interrupt(execute.value, instance.uc + abi.UC_STOP_REQUEST))
+        stop_request = instance.uc + abi.UC_STOP_REQUEST
+        execute.value = page.add(stubs.exec_and_tell(execute.value, stop_request, ctypes.addressof(self._left), ctypes.addressof(self._aside))
+                                 if self.counted else stubs.exec_interrupt(execute.value, stop_request))
         leave = c_uint64.from_address(c_uint64.from_address(self._cpu + abi.CPU_CLASS).value + abi.CLASS_EXEC_EXIT)
         leave.value = page.add(stubs.pause(instance.uc + abi.UC_INVALID_ERROR, ctypes.addressof(self._patience), attention, leave.value))
         self._stop = ctypes.CFUNCTYPE(None)(self._stop_address)

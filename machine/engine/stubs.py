@@ -231,6 +231,24 @@ leave:
 later:
     ret
 """
+# The same where instructions are counted, and the interrupts that a processor takes must be known of at once, before it executes another instruction: what is
+# left of the slice is put aside.
+EXEC_AND_TELL_LISTING = """
+    test esi, {halt}
+    jnz leave
+    push rdi
+    mov rax, {exec_interrupt}
+    call rax
+    pop rdi
+    test al, al
+    jz later
+    mov rcx, {left}
+    mov rdx, {aside}
+    mov rsi, [rcx]
+    add [rdx], rsi
+    mov qword ptr [rcx], 0
+    ret
+""" + EXEC_INTERRUPT_LISTING[EXEC_INTERRUPT_LISTING.index("leave:"):]
 # void exec_exit(cpu): the main loop has been left, most often by a PAUSE. A processor that pauses many times in one slice waits for another: ask for a stop.
 # A store that was caught (`Instance.catch_stores`) leaves the loop too, as an error that would end the slice: it is none, and the guest goes on.
 PAUSE_LISTING = """
@@ -516,6 +534,15 @@ def exec_interrupt(original: int, stop_request: int) -> bytes:
             + b"\x31\xc0" + b"\x83\xbf" + struct.pack("<i", abi.CPU_EXCEPTION_INDEX) + b"\xff" + b"\x75\x16"
             + b"\xf0\x83\x67" + bytes([abi.CPU_INTERRUPT_REQUEST, ~abi.CPU_INTERRUPT_HALT & 0xFF])
             + b"\xc6\x47" + bytes([abi.CPU_EXIT_REQUEST, 1]) + b"\x48\xba" + _imm64(stop_request) + b"\xc6\x02\x01" + b"\xc3")
+
+
+def exec_and_tell(original: int, stop_request: int, left: int, aside: int) -> bytes:
+    """The same where instructions are counted: an interrupt that was taken ends the slice; `left` has been added to `aside`."""
+    alone = exec_interrupt(original, stop_request)
+    head, leave = alone[:6], alone[alone.index(b"\xff\xe0") + 2:]
+    body = (b"\x57\x48\xb8" + _imm64(original) + b"\xff\xd0\x5f\x84\xc0\x74\x43" + b"\x48\xb9" + _imm64(left) + b"\x48\xba" + _imm64(aside)
+            + b"\x48\x8b\x31\x48\x01\x32\x48\xc7\x01" + bytes(4) + b"\xc3")
+    return head + b"\x75" + bytes((len(body),)) + body + leave
 
 
 def port(env: int, checks: tuple[int, int, int], callback: int) -> bytes:

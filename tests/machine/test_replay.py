@@ -12,11 +12,13 @@ import pytest
 from machine import Configuration, ExitReason, Firmware, Machine
 from machine.checkpoint import board_of, digest
 from machine.debug.history import History
+from machine.debug.target import Target
 from machine.recording import LARGEST_LINE, Recorder, Recording, read
 from machine.replay import CUT, Event, Journal, Player, ReplayError, moment_of
 from machine.outcome import Outcome
 from machine.scenario.scenario import Scenario
 from tests.machine.rom import EIGHT_BITS, rom
+from tests.machine.scenario.test_scenario import asm
 from tests.machine.test_checkpoint import HANDLER
 
 Build = Callable[..., Machine]
@@ -118,15 +120,69 @@ def test_cuts_from_outside_are_played_too(build: Build) -> None:
     assert ended(again) == (bytes(output), moment_of(machine), digest(machine))
 
 
-def test_looking_does_not_change_the_turns(build: Build) -> None:
-    """Limits end slices, not turns: with nothing pending at a cut, the course is the one without."""
-    undisturbed = build(text="spin: inc ebx; jmp spin")
-    undisturbed.run(limit=1_000_000)
-    looked_at = build(text="spin: inc ebx; jmp spin")
-    while looked_at.stats.retired < 1_000_000:
-        looked_at.run(limit=min(1_000_000, looked_at.stats.retired + 7_777))
-    assert digest(looked_at) == digest(undisturbed)
-    assert [vcpu.regs[3] for vcpu in looked_at.engine.vcpus] == [vcpu.regs[3] for vcpu in undisturbed.engine.vcpus]
+def quarrel(machine: Machine) -> None:
+    """All processors set their timers anew all the time, interrupt each other and themselves, in the middle of blocks, pause and wait."""
+    code = asm("""
+        xor ax, ax; mov ds, ax; mov ss, ax; lgdt [0x5f8]; mov eax, cr0; or al, 1; mov cr0, eax;
+        mov cx, 8; mov ds, cx; and al, 0xfe; mov cr0, eax; xor cx, cx; mov ds, cx;
+        mov edi, 0xfee00000; mov eax, [edi + 0x20]; shr eax, 24; mov ecx, eax; shl ax, 8; add ax, 0x6000; mov sp, ax;
+        mov dword ptr [edi + 0xf0], 0x1ff; mov dword ptr [edi + 0x3e0], 0xb; mov dword ptr [edi + 0x320], 0x30;
+        imul eax, ecx, 1717; add eax, 9000; mov [edi + 0x380], eax; sti; inc dword ptr [0x710];
+    again: imul ebx, ebx, 0x343fd; add ebx, 0x269ec3; inc dword ptr [0x700 + ecx * 4]; test ebx, 0x70000; jnz quiet;
+        mov eax, ebx; shr eax, 24; and eax, 3; shl eax, 24; mov [edi + 0x310], eax;
+        mov eax, ebx; shr eax, 20; and eax, 0x10; or eax, 0x40; mov [edi + 0x300], eax;
+        """ + "inc ebx; " * 20 + """
+    quiet: test ebx, 0x180000; jnz loud; pause; pause; pause;
+    loud: test ebx, 0x3000; jnz idle; mov eax, ebx; shr eax, 20; inc eax; mov [edi + 0x380], eax;
+        """ + "inc ebx; " * 20 + """
+    idle: test ebx, 0xf000000; jnz again; mov dword ptr [edi + 0x380], 5000; hlt; jmp again""", 0x7C00)
+    handler = asm("push ax; xor ax, ax; mov ds, ax; lock inc dword ptr [0x720]; add bx, [0x720]; sti; nop; mov dword ptr [edi + 0xb0], 0; pop ax; iret", 0x5C00)
+    memory = machine.memory
+    memory.write(0x7C00, code)
+    memory.write(0x5C00, handler)
+    memory.write(0x5F8, (15).to_bytes(2, "little") + (0x5E0).to_bytes(4, "little"))
+    memory.write(0x5E0, bytes(8) + (0x00CF93000000FFFF).to_bytes(8, "little"))
+    for vector in (0x30, 0x40, 0x50):
+        memory.write(4 * vector, (0x5C00).to_bytes(4, "little"))
+    memory.write(0x10000, b"\xea\x00\x7c\x00\x00")             # where the others begin
+
+
+GO = ".byte 0xea, 0x00, 0x7c, 0x00, 0x00"
+
+
+@pytest.mark.parametrize(("cpus", "seed"), [(1, None), (4, None), (4, 5)])
+def test_where_a_slice_is_cut_changes_nothing(build: Build, cpus: int, seed: int | None) -> None:
+    """Limits at random, and breakpoints and watchpoints that stop a hundred times: with interrupts pending at any of them, the course is the one without."""
+    goal = 1_500_000
+
+    def start() -> Machine:
+        machine = build(cpus, seed, text=GO)
+        quarrel(machine)
+        return machine
+
+    undisturbed = start()
+    assert undisturbed.run(limit=goal, timeout=PATIENCE).reason is ExitReason.CONDITION
+    assert undisturbed.engine.vcpus[0].delivered > 100 and int.from_bytes(undisturbed.memory.read(0x710, 4), "little") == cpus
+    expected = digest(undisturbed)
+    for attempt in range(2):
+        machine, cuts = start(), random.Random(attempt)
+        while machine.stats.retired < goal:
+            limit = min(goal, machine.stats.retired + int(10 ** cuts.uniform(0, 4.5)))
+            assert machine.run(limit=limit).reason is ExitReason.CONDITION
+        assert digest(machine) == expected
+    machine = start()
+    target = Target(machine)
+    target.add_breakpoint(0x5C00)
+    target.add_watchpoint(0, 0x720, 4, False, True)
+    stops = {"breakpoint": 0, "write": 0}
+    while sum(stops.values()) < 200:
+        assert target.resume(lambda: False).reason is ExitReason.BREAK
+        hit = machine.engine.breakpoints.hit
+        assert hit is not None
+        stops[hit.kind] += 1
+    target.detach()
+    machine.run(limit=goal)
+    assert digest(machine) == expected and min(stops.values()) > 90
 
 
 def test_a_checkpoint_in_a_cut_turn_goes_on_with_it(build: Build, tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def test_a_step_is_one_instruction_and_no_interrupt(guest: Guest) -> None:
     whole = ["lidt [0x7ff0];", "mov ax, 0x28;", "ltr ax;", "sti;", "nop;", "inc qword ptr [0x3000];", "add eax, 1;"]
     assert places == [PROGRAM + len(assemble("".join(whole[:count + 1]))) for count in range(7)]
     assert guest.u64(0x3008) == 0 and vcpu.offered == 0x41, "the interrupt waits"
-    guest.engine.run(0, BUDGET)
+    guest.run(BUDGET)
     assert guest.u64(0x3008) == 1
 
 

@@ -65,6 +65,9 @@ def test_exec_interrupt_stub() -> None:
     listing = assemble(stubs.EXEC_INTERRUPT_LISTING, exec_interrupt=FAR + 18, exception_index=abi.CPU_EXCEPTION_INDEX, exit_request=abi.CPU_EXIT_REQUEST,
                        stop_request=FAR + 19)
     assert stubs.exec_interrupt(FAR + 18, FAR + 19) == listing
+    listing = assemble(stubs.EXEC_AND_TELL_LISTING, exec_interrupt=FAR + 18, exception_index=abi.CPU_EXCEPTION_INDEX, exit_request=abi.CPU_EXIT_REQUEST,
+                       stop_request=FAR + 19, left=FAR + 20, aside=FAR + 21)
+    assert stubs.exec_and_tell(FAR + 18, FAR + 19, FAR + 20, FAR + 21) == listing
 
 
 def test_port_stub() -> None:
