@@ -204,6 +204,8 @@ def _guest_options(parser: Parser, title: str, clock: str = "host") -> None:
     guest = parser.add_argument_group(title)
     guest.add_argument("--kernel", metavar="FILE", type=_file, help="a Linux bzImage, or a multiboot kernel")
     guest.add_argument("--initrd", metavar="FILE", type=_file, help="the kernel's initial RAM disk, or a multiboot kernel's module")
+    guest.add_argument("--module", metavar="FILE[=TEXT]", action="append", type=_module, help="a multiboot kernel's module, and the text it is given with "
+                       "(otherwise its file's name); may be given several times")
     guest.add_argument("--append", metavar="TEXT", help="the kernel's command line")
     guest.add_argument("--firmware", metavar="FILE", type=_file, help="or a ROM image that ends at 4 GiB, such as SeaBIOS or one of your own")
     guest.add_argument("--load", metavar="FILE", type=_file, help="or a snapshot, which goes on where it was saved")
@@ -249,11 +251,12 @@ def _check_start(options: argparse.Namespace, parser: Parser, clock: str) -> Non
     for name in ("cpus", "memory", "clock", "schedule_seed", "device"):
         if options.load is not None and getattr(options, name, None) is not None:
             parser.error(f"--{name.replace('_', '-')} does not go with --load; the snapshot says it")
-    for name in ("initrd", "append"):
+    for name in ("initrd", "append", "module"):
         if options.kernel is None and getattr(options, name) is not None:
             parser.error(f"--{name} goes with --kernel; a firmware gets no such thing")
     options.append = options.append or ""
     options.device = tuple(options.device or ())
+    options.module = tuple(options.module or ())
     for name, default in {**RUN_DEFAULTS, "clock": clock}.items():
         if getattr(options, name) is None:
             setattr(options, name, default)
@@ -363,6 +366,14 @@ def _file(text: str) -> str:
             return text
     except OSError as error:
         raise argparse.ArgumentTypeError(f"{text}: {error.strerror or error}") from None
+
+
+def _module(text: str) -> tuple[str, str]:
+    """A file to read, and a text that goes with it."""
+    name, given, rest = text.partition("=")
+    if given and not Path(text).exists():
+        return _file(name), rest
+    return _file(text), Path(text).name
 
 
 def _output(text: str) -> str:

@@ -5,10 +5,12 @@ Each way of booting names the ROMs that must be on the board, the files that its
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from machine.errors import LoadError
 from machine.loaders.files import read_file
 from machine.memory import GIB, MIB
 
@@ -76,13 +78,13 @@ class Multiboot:
     append: str = ""
 
     @classmethod
-    def from_files(cls, kernel: str | Path, modules: tuple[str | Path, ...] = (), append: str = "") -> Multiboot:
-        """Read and check the files; a module's text is its file's name. Raises LoadError."""
+    def from_files(cls, kernel: str | Path, modules: Sequence[tuple[str | Path, str]] = (), append: str = "") -> Multiboot:
+        """Read and check the files; `modules` are (file, text). Raises LoadError."""
         from machine.loaders.multiboot import Kernel
 
         image = read_file(kernel, "kernel", MAX_KERNEL)
         Kernel.parse(image)
-        return cls(image, tuple((read_file(path, "module", MAX_INITRD), Path(path).name) for path in modules), append)
+        return cls(image, tuple((read_file(path, "module", MAX_INITRD), text) for path, text in modules), append)
 
     def roms(self) -> tuple[tuple[int, bytes], ...]:
         """None: nothing runs before the kernel."""
@@ -101,12 +103,16 @@ class Multiboot:
         return load(board.memory, self.kernel, self.modules, self.append, memory_map(board.memory))
 
 
-def kernel_from_files(kernel: str | Path, initrd: str | Path | None = None, append: str = "") -> Linux | Multiboot:
-    """A kernel of either kind, told apart by its header; to a multiboot kernel the initrd is its only module. Raises LoadError."""
+def kernel_from_files(kernel: str | Path, initrd: str | Path | None = None, append: str = "",
+                      modules: Sequence[tuple[str | Path, str]] = ()) -> Linux | Multiboot:
+    """A kernel of either kind, told apart by its header; to a multiboot kernel the initrd is its first module, named after the file. Raises LoadError."""
     from machine.loaders.multiboot import find_header
 
     if find_header(read_file(kernel, "kernel", MAX_KERNEL)) is not None:
-        return Multiboot.from_files(kernel, () if initrd is None else (initrd,), append)
+        first = [] if initrd is None else [(initrd, Path(initrd).name)]
+        return Multiboot.from_files(kernel, [*first, *modules], append)
+    if modules:
+        raise LoadError(f"kernel {kernel}: modules go with a multiboot kernel; Linux takes --initrd")
     return Linux.from_files(kernel, initrd, append)
 
 

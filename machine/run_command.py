@@ -49,6 +49,7 @@ class RunOptions:
 
     kernel: str | None = None
     initrd: str | None = None
+    module: tuple[tuple[str, str], ...] = ()
     append: str = ""
     firmware: str | None = None
     cpus: int = 1
@@ -250,7 +251,7 @@ def exit_code(outcome: Outcome) -> int:
 
 def _boot(options: RunOptions) -> Boot:
     if options.kernel is not None:
-        return kernel_from_files(options.kernel, options.initrd, options.append)
+        return kernel_from_files(options.kernel, options.initrd, options.append, options.module)
     assert options.firmware is not None
     return Firmware.from_file(options.firmware)
 

@@ -1,9 +1,9 @@
 """Multiboot 1 kernels: 32-bit ELF files, or images whose header says where they go.
 
 Source: Multiboot Specification 0.6.96, 3.1 "OS image format", 3.2 "Machine state", 3.3 "Boot information format". The processor starts in
-protected mode without paging, with flat segments, interrupts off, EAX the magic number and EBX the boot information.
+protected mode without paging, with flat segments, interrupts off, EAX the magic number and EBX the boot information, which goes wherever the kernel does not.
 
-Not passed on: symbols, drives, APM, VBE, a boot device. Video modes are ignored, as the header only prefers one: the screen is in text mode.
+Not passed on: drives, APM, VBE, a boot device. Video modes are ignored, as the header only prefers one: the screen is in text mode.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 from machine.errors import LoadError
 from machine.loaders.entry import ProtectedMode
-from machine.memory import KIB, MIB, PAGE, E820Entry, GuestMemory
+from machine.loaders.multiboot_information import Sections, information
+from machine.memory import MIB, PAGE, E820Entry, GuestMemory
 
 SEARCHED, MAGIC = 8192, 0x1BADB002                        # 3.1.1: the header lies within so many bytes
 PAGE_ALIGN, MEMORY_INFO, VIDEO_MODE, ADDRESSES, MUST_UNDERSTAND = 1 << 0, 1 << 1, 1 << 2, 1 << 16, 0xFFFF
@@ -23,12 +24,7 @@ HEADER, ADDRESS_FIELDS = struct.Struct("<III"), struct.Struct("<5I")
 ELF_HEADER, PROGRAM_HEADER = struct.Struct("<16sHHIIIIIHHHHHH"), struct.Struct("<8I")
 ELF, CLASS_32, LITTLE_ENDIAN, INTEL_386, PT_LOAD = b"\x7fELF", 1, 1, 3, 1
 
-HAS_MEMORY, HAS_COMMAND_LINE, HAS_MODULES, HAS_MAP, HAS_LOADER_NAME = 1 << 0, 1 << 2, 1 << 3, 1 << 6, 1 << 9
-INFORMATION_SIZE, MODULE, MAP_ENTRY = 120, struct.Struct("<4I"), struct.Struct("<IQQI")
-LOADER_NAME = b"Folkering\0"
-BELOW_1_MIB = 640                                         # KiB
-
-GDT, INFORMATION, INFORMATION_END = 0x1000, 0x2000, 0x80000          # where they go unless the kernel is there
+FREE_LOW = (0x1000, 0x9F000)                              # below: interrupt vectors, BIOS data; above: the extended BIOS data area
 CODE, DATA = 0x08, 0x10
 FLAT_GDT = struct.pack("<3Q", 0, 0x00CF9B000000FFFF, 0x00CF93000000FFFF)
 
@@ -44,10 +40,11 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """A multiboot kernel, checked."""
+    """A multiboot kernel, checked. `sections` are those of its ELF file."""
 
     segments: tuple[Segment, ...]
     entry: int
+    sections: Sections | None = None
 
     @classmethod
     def parse(cls, image: bytes) -> Kernel:
@@ -68,10 +65,6 @@ class Kernel:
     def end(self) -> int:
         """The first address beyond all of it."""
         return max(segment.address + segment.size for segment in self.segments)
-
-    def covers(self, start: int, end: int) -> bool:
-        """Whether it loads anything into the range."""
-        return any(segment.address < end and start < segment.address + segment.size for segment in self.segments)
 
 
 def find_header(image: bytes) -> int | None:
@@ -118,7 +111,7 @@ def _by_elf(image: bytes) -> Kernel:
         segments.append(Segment(address, image[offset:offset + in_file], in_memory))
     if not segments:
         raise LoadError("kernel: this ELF file loads nothing")
-    return Kernel(tuple(segments), entry)
+    return Kernel(tuple(segments), entry, Sections.parse(image))
 
 
 def load(memory: GuestMemory, image: bytes, modules: tuple[tuple[bytes, str], ...], cmdline: str, e820: list[E820Entry]) -> ProtectedMode:
@@ -127,7 +120,7 @@ def load(memory: GuestMemory, image: bytes, modules: tuple[tuple[bytes, str], ..
     Args:
         memory: the guest's.
         image: the kernel's file.
-        modules: (bytes, text) of each; they follow the kernel, on pages of their own.
+        modules: (bytes, text) of each; they follow the kernel, on pages of their own, and its symbols follow them.
         cmdline: passed on as it is.
         e820: the memory map.
 
@@ -138,42 +131,39 @@ def load(memory: GuestMemory, image: bytes, modules: tuple[tuple[bytes, str], ..
     for segment in kernel.segments:
         if not memory.is_ram(segment.address, segment.size):
             raise LoadError(f"kernel: it loads {segment.size} bytes at {segment.address:#x}, which are not all RAM (--memory)")
-    cursor, places = max(kernel.end, MIB), []
-    for data, _ in modules:
+    cursor = max(kernel.end, MIB)
+
+    def beyond(data: bytes, what: str) -> int:
+        """Onto pages of its own behind everything so far."""
+        nonlocal cursor
         start = -(-cursor // PAGE) * PAGE
         cursor = start + len(data)
         if cursor > memory.low_size:
-            raise LoadError(f"module: its {len(data)} bytes do not fit above the kernel, into {memory.low_size // MIB} MiB (--memory)")
-        places.append((start, cursor))
-    if kernel.covers(GDT, INFORMATION_END):
-        raise LoadError(f"kernel: it loads below {INFORMATION_END:#x}, where the boot information goes")
-    for segment in kernel.segments:
-        memory.write(segment.address, segment.data.ljust(segment.size, b"\0"))
-    for (start, _), (data, _) in zip(places, modules, strict=True):
+            raise LoadError(f"{what}: {len(data)} bytes do not fit above the kernel, into {memory.low_size // MIB} MiB (--memory)")
+        pieces.append((start, data))
+        return start
+
+    pieces = [(segment.address, segment.data.ljust(segment.size, b"\0")) for segment in kernel.segments]
+    places = [(start := beyond(data, "module"), start + len(data), text) for data, text in modules]
+    sections = None
+    if kernel.sections is not None:
+        sections = kernel.sections.placed([beyond(content, "symbols") if content else 0 for content in kernel.sections.contents])
+    described = information(0, places, sections, cmdline, memory.low_size, e820)
+    at = _room(kernel, len(FLAT_GDT) + len(described))
+    if at is None:
+        at = beyond(bytes(len(FLAT_GDT) + len(described)), "boot information")
+    pieces.append((at, FLAT_GDT + information(at + len(FLAT_GDT), places, sections, cmdline, memory.low_size, e820)))
+    for start, data in pieces:
         memory.write(start, data)
-    information = _information(places, [text for _, text in modules], cmdline, memory.low_size, e820)
-    if INFORMATION + len(information) > INFORMATION_END:
-        raise LoadError("kernel: command line and module names are too long")
-    memory.write(GDT, FLAT_GDT)
-    memory.write(INFORMATION, information)
-    return ProtectedMode(kernel.entry, BOOTED_BY_MULTIBOOT, INFORMATION, GDT, len(FLAT_GDT) - 1, CODE, DATA)
+    return ProtectedMode(kernel.entry, BOOTED_BY_MULTIBOOT, at + len(FLAT_GDT), at, len(FLAT_GDT) - 1, CODE, DATA)
 
 
-def _information(places: list[tuple[int, int]], texts: list[str], cmdline: str, low_size: int, e820: list[E820Entry]) -> bytes:
-    """The boot information (3.3) for `INFORMATION`, followed by what it points to."""
-    beyond = bytearray()
-
-    def put(data: bytes) -> int:
-        beyond.extend(bytes(-len(beyond) % 4))
-        beyond.extend(data)
-        return INFORMATION + INFORMATION_SIZE + len(beyond) - len(data)
-
-    command_line = put(cmdline.encode() + b"\0")
-    table = b"".join(MODULE.pack(start, end, put(text.encode() + b"\0"), 0) for (start, end), text in zip(places, texts, strict=True))
-    modules = put(table)
-    map_data = b"".join(MAP_ENTRY.pack(MAP_ENTRY.size - 4, entry.base, entry.length, entry.kind) for entry in e820)
-    map_at, name = put(map_data), put(LOADER_NAME)
-    flags = HAS_MEMORY | HAS_COMMAND_LINE | HAS_MODULES | HAS_MAP | HAS_LOADER_NAME
-    head = struct.pack("<11I", flags, BELOW_1_MIB, (low_size - MIB) // KIB, 0, command_line, len(places), modules, 0, 0, 0, 0)
-    head += struct.pack("<6I", len(map_data), map_at, 0, 0, 0, name)
-    return head.ljust(INFORMATION_SIZE, b"\0") + bytes(beyond)
+def _room(kernel: Kernel, size: int) -> int | None:
+    """The lowest free place below 640 KiB for so many bytes, on a page; None if there is none."""
+    at = FREE_LOW[0]
+    while at + size <= FREE_LOW[1]:
+        taken = [segment.address + segment.size for segment in kernel.segments if segment.address < at + size and at < segment.address + segment.size]
+        if not taken:
+            return at
+        at = -(-max(taken) // PAGE) * PAGE
+    return None

@@ -119,9 +119,8 @@ def test_a_wrong_file_gets_one_line(image: bytes, says: str) -> None:
 
 @pytest.mark.parametrize(("boot", "says"), [
     (Multiboot(header(1 << 16, 64 << 20, 64 << 20, 0, 0, 64 << 20) + bytes(64)), "not all RAM"),
-    (Multiboot(header(1 << 16, 0x4000, 0x4000, 0, 0, 0x4000) + bytes(64)), "where the boot information goes"),
     (Multiboot(by_addresses(), ((bytes(16 << 20), ""),)), "do not fit above the kernel"),
-    (Multiboot(by_addresses(), (), "x" * 600_000), "too long"),
+    (Multiboot(by_addresses(), (), "x" * (16 << 20)), "boot information: .* do not fit above the kernel"),
 ])
 def test_what_does_not_fit_gets_one_line(boot: Multiboot, says: str) -> None:
     with pytest.raises(LoadError, match=says):
@@ -137,3 +136,75 @@ def test_the_kind_of_a_kernel_is_seen_in_its_file(tmp_path: Path) -> None:
     kernel.write_bytes(b"neither")
     with pytest.raises(LoadError, match="no Linux bzImage, and it has no multiboot header"):
         kernel_from_files(kernel)
+    with pytest.raises(LoadError, match="modules go with a multiboot kernel"):
+        kernel_from_files(kernel, modules=[(module, "x")])
+
+
+# Writes what EBX leads to out to COM1: flags, the symbols' number, size, address and names' index, then ends.
+TELL = """
+    mov edi, ebx; mov dx, 0x3f8
+    mov eax, [edi]; call tell; mov ecx, 28
+next: mov eax, [edi + ecx]; call tell; add ecx, 4; cmp ecx, 44; jb next
+    mov eax, edi; call tell
+    mov al, 0x55; out 0xf4, al; hlt
+tell: mov ebp, 4
+octet: out dx, al; shr eax, 8; dec ebp; jnz octet; ret
+"""
+
+
+def told(image: bytes, memory: int = 16 << 20) -> tuple[Machine, list[int]]:
+    machine = Machine(Multiboot(image), Configuration(memory=memory, clock="instructions"))
+    said = bytearray()
+    machine.board.serial_out = said.extend
+    assert machine.run(timeout=5).value == GOOD
+    return machine, list(struct.unpack("<6I", said))
+
+
+def teller(base: int, size: int = 0) -> bytes:
+    """In the address-field form, at `base`, followed by zeros up to `size` bytes."""
+    encoded, _ = keystone.Ks(keystone.KS_ARCH_X86, keystone.KS_MODE_32).asm("mov esp, 0x200000;" + TELL, base + CODE_AT)
+    return header(1 << 16 | 3, base, base, 0, base + size, base + CODE_AT).ljust(CODE_AT, b"\0") + bytes(encoded)
+
+
+@pytest.mark.parametrize(("base", "size", "where"), [
+    (0x1000, 0, 0x2000), (0x4000, 0, 0x1000), (0x1000, 0x9E000, 0x100000), (0x1100, 0x9DEF0, 0x100000), (0x90000, 0, 0x1000), (0x1000, 0x80000, 0x81000),
+])
+def test_a_kernel_below_1_mib_gets_its_information_elsewhere(base: int, size: int, where: int) -> None:
+    machine, (flags, *_, address) = told(teller(base, size))
+    gdt = address & ~0xFFF
+    assert flags & 0x245 == 0x245 and not flags & 1 << 5
+    assert gdt == where
+    assert gdt >= base + max(size, 0x40) or address + 4096 <= base
+    machine.close()
+
+
+def elf_with_symbols() -> bytes:
+    """A kernel with a symbol table that it does not load: null, .symtab, .strtab, and a .text that it does."""
+    encoded, _ = keystone.Ks(keystone.KS_ARCH_X86, keystone.KS_MODE_32).asm("mov esp, 0x200000;" + TELL, BASE + CODE_AT)
+    body = header(3).ljust(CODE_AT, b"\0") + bytes(encoded)
+    strings, symbols = b"\0start\0", bytes(16) + struct.pack("<IIIBBH", 1, BASE + CODE_AT, 0, 0x10, 0, 3)
+    at = 0x100 + len(body)
+    sections = [(0,) * 10, (0, 2, 0, 0, at, len(symbols), 2, 1, 4, 16), (0, 3, 0, 0, at + len(symbols), len(strings), 0, 0, 1, 0),
+                (0, 1, 6, BASE, 0x100, len(body), 0, 0, 16, 0)]
+    table = at + len(symbols) + len(strings)
+    start = struct.pack("<16sHHIIIIIHHHHHH", b"\x7fELF" + bytes((1, 1, 1)), 2, 3, 1, BASE + CODE_AT, 52, table, 0, 52, 32, 1, 40, 4, 2)
+    start += struct.pack("<8I", 1, 0x100, BASE, BASE, len(body), len(body), 7, 4096)
+    return start.ljust(0x100, b"\0") + body + symbols + strings + b"".join(struct.pack("<10I", *section) for section in sections)
+
+
+def test_an_elf_kernel_finds_its_symbols() -> None:
+    machine, (flags, count, size, address, names, _) = told(elf_with_symbols())
+    assert flags & 1 << 5 and (count, size, names) == (4, 40, 2)
+    headers = [struct.unpack("<10I", machine.memory.read(address + 40 * index, 40)) for index in range(4)]
+    assert headers[3][3] == BASE and headers[0] == (0,) * 10
+    symbols, strings = (machine.memory.read(headers[index][3], headers[index][5]) for index in (1, 2))
+    name, value, *_ = struct.unpack_from("<IIIBBH", symbols, 16)
+    assert strings[name:].split(b"\0")[0] == b"start" and value == BASE + CODE_AT
+    machine.close()
+
+
+@pytest.mark.parametrize("damage", [lambda image: image[:-41], lambda image: image.replace(struct.pack("<HHH", 40, 4, 2), struct.pack("<HHH", 41, 4, 2), 1)])
+def test_a_kernel_runs_without_symbols_that_are_damaged(damage: Callable[[bytes], bytes]) -> None:
+    machine, (flags, *rest) = told(damage(elf_with_symbols()))
+    assert not flags & 1 << 5 and rest[:4] == [0] * 4
+    machine.close()
