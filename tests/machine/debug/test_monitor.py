@@ -61,7 +61,7 @@ def test_breakpoints_by_symbol_watchpoints_and_the_end(monitor: Monitor) -> None
     assert "the guest has ended: debug exit" in said(monitor, "c")
     assert monitor.ended is not None and monitor.ended.value == 3
     assert not monitor.execute("c") and "may go to before that" in monitor.lines[-1]  # type: ignore[attr-defined]
-    assert "out 0xf4, al" in said(monitor, "back 2") and "the guest has ended" in said(monitor, "step"), "the end can be met again"
+    assert "out 0xf4, al" in said(monitor, "back") and "the guest has ended" in said(monitor, "step"), "the end can be met again"
 
 
 def test_back_to_the_last_stop(monitor: Monitor) -> None:
