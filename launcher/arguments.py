@@ -57,6 +57,7 @@ What the system learns is kept in $XDG_DATA_HOME/folkering, by default ~/.local/
 exit codes: 0 every command succeeded; 1 one was refused or failed, or the system came to nothing; 2 wrong usage, or a command that was not
   understood; 4 set-up failed; 124 --timeout; 130 you left"""
 
+WRITTEN, ACCESSES = "rw", ("rw", "ro", "snapshot")          # of --disk: those of devices/backends/disk.py
 RUN_DEFAULTS = {"cpus": 1, "memory": 256}
 RUN_HELP = """\
 Starts the virtual PC with a guest of your choice, unmodified: a Linux bzImage, placed in memory as a boot loader would, or a firmware image,
@@ -211,6 +212,8 @@ def _guest_options(parser: Parser, title: str, clock: str = "host") -> None:
     guest.add_argument("--load", metavar="FILE", type=_file, help="or a snapshot, which goes on where it was saved")
     guest.add_argument("--device", metavar="NAME", action="append", help="plug a PCI card in; may be given several times, a slot each; a name that is none "
                        "gets the list")
+    guest.add_argument("--disk", metavar="FILE[,ro|,snapshot]", action="append", type=_disk, help="plug a virtio disk in, behind the other cards; "
+                       "the guest writes to FILE, or with ro cannot write; with snapshot its writes are the machine's own, and end with it")
     _machine_options(parser, **RUN_DEFAULTS, clock=clock)
     parser.set_defaults(cpus=None, memory=None, clock=None)                  # what is not said differs from what --load says otherwise
 
@@ -228,7 +231,9 @@ def debug_parser() -> Parser:
 
 def check_debug(options: argparse.Namespace) -> None:
     """What one option of `debug` means for another. Exits with code 2 and one line."""
-    _check_start(options, debug_parser(), "instructions")
+    parser = debug_parser()
+    _check_start(options, parser, "instructions")
+    _check_disks(options, parser, GOES_BACK)
 
 
 def check_boot(options: argparse.Namespace) -> None:
@@ -255,11 +260,21 @@ def _check_start(options: argparse.Namespace, parser: Parser, clock: str) -> Non
         if options.kernel is None and getattr(options, name) is not None:
             parser.error(f"--{name} goes with --kernel; a firmware gets no such thing")
     options.append = options.append or ""
-    options.device = tuple(options.device or ())
+    options.device, options.disk = tuple(options.device or ()), tuple(options.disk or ())
     options.module = tuple(options.module or ())
     for name, default in {**RUN_DEFAULTS, "clock": clock}.items():
         if getattr(options, name) is None:
             setattr(options, name, default)
+
+
+GOES_BACK = "a debugger goes back, and what is written to a file stays written"
+
+
+def _check_disks(options: argparse.Namespace, parser: Parser, why: str) -> None:
+    """Where a run is repeated, or goes back, what is written to a file cannot be undone."""
+    for path, access in options.disk:
+        if access == WRITTEN:
+            parser.error(f"--disk {path}: {why}; give {path},snapshot or {path},ro")
 
 
 def check_run(options: argparse.Namespace) -> None:
@@ -271,6 +286,10 @@ def check_run(options: argparse.Namespace) -> None:
     _check_start(options, parser, "instructions" if repeats else "host")
     if options.record is not None and (options.replay is not None or options.gdb is not None):
         parser.error(f"--record does not go with {'--replay' if options.replay is not None else '--gdb; what a debugger does is not recorded'}")
+    if repeats:
+        _check_disks(options, parser, "a recording is played on the disk as it was")
+    if options.gdb is not None and options.clock == "instructions":
+        _check_disks(options, parser, GOES_BACK)
     if options.wait_gdb and options.gdb is None:
         parser.error("--wait-gdb goes with --gdb PORT")
 
@@ -374,6 +393,17 @@ def _module(text: str) -> tuple[str, str]:
     if given and not Path(text).exists():
         return _file(name), rest
     return _file(text), Path(text).name
+
+
+def _disk(text: str) -> tuple[str, str]:
+    """A file and what becomes of writes to it."""
+    path, comma, access = text.rpartition(",")
+    if not comma or access not in ACCESSES:
+        path, access = text, WRITTEN
+    _file(path)
+    if access == WRITTEN and not os.access(path, os.W_OK):
+        raise argparse.ArgumentTypeError(f"{path}: no permission to write it; {path},ro does not")
+    return path, access
 
 
 def _output(text: str) -> str:

@@ -20,7 +20,7 @@ from devices.backends.output import OutputLost, Recorder
 from devices.backends.terminal import Terminal
 from devices.core.log import UnmodelledAccess
 from machine.boot import Firmware, kernel_from_files
-from machine.cards import cards_named
+from machine.cards import DISK, cards_named, disk_card
 from machine.errors import EngineError, MachineError
 from machine.machine import HOST, Configuration, Machine
 from machine.memory import MIB
@@ -32,8 +32,9 @@ from machine.stats import report
 from machine.trace import Trace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
+    from devices.backends.disk import FileDisk
     from machine.boot import Boot
     from machine.debug.rsp import GdbServer
 
@@ -71,6 +72,7 @@ class RunOptions:
     record: str | None = None
     replay: str | None = None
     device: tuple[str, ...] = ()
+    disk: tuple[tuple[str, str], ...] = ()           # file, and a value of devices.backends.disk.Access
 
 
 class OutputWatch:
@@ -95,7 +97,8 @@ def run(options: RunOptions) -> int:
         MachineError: a file or value that cannot be used, in one line.
     """
     watch = _watch(options.exit_on)
-    machine = machine_of(options)
+    disks = disks_of(options)
+    machine = machine_of(options, disks)
     outputs: list[Terminal | Recorder] = []
     debugger: GdbServer | None = None
     recorder: InputRecorder | None = None
@@ -162,8 +165,8 @@ def run(options: RunOptions) -> int:
         if debugger is not None:
             debugger.close()
         machine.close()
-        for output in outputs:
-            output.close()
+        for opened in (*outputs, *disks):
+            opened.close()
 
 
 @contextlib.contextmanager
@@ -223,12 +226,30 @@ def _debugger(options: RunOptions, machine: Machine) -> GdbServer | None:
     return GdbServer(machine, stream, options.wait_gdb)
 
 
-def machine_of(options: RunOptions) -> Machine:
-    """A new machine, or one that goes on from a snapshot."""
+def disks_of(options: RunOptions) -> list[FileDisk]:
+    """The files that `--disk` names, open; whoever asked closes them. Raises MachineError."""
+    if not options.disk:
+        return []
+    from devices.backends.disk import Access, DiskError, FileDisk
+
+    try:
+        return [FileDisk(path, Access(access)) for path, access in options.disk]
+    except DiskError as error:
+        raise MachineError(str(error)) from None
+
+
+def machine_of(options: RunOptions, disks: Sequence[FileDisk]) -> Machine:
+    """A new machine, or one that goes on from a snapshot. Disks are in the slots behind the other cards."""
+    cards = tuple(disk_card(disk) for disk in disks)
     if options.load is not None:
-        return Machine.load(options.load, strict=options.strict, reboot=not options.no_reboot)
+        machine = Machine.load(options.load, strict=options.strict, reboot=not options.no_reboot, cards=cards)
+        had = sum(card.name == DISK for card in machine.configuration.cards)
+        if had != len(disks):
+            machine.close()
+            raise MachineError(f"--disk: {len(disks)} given; the snapshot's machine has {had}")
+        return machine
     configuration = Configuration(options.memory * MIB, options.cpus, options.clock, options.schedule_seed, options.strict, not options.no_reboot,
-                                  cards_named(options.device))
+                                  (*cards_named(options.device), *cards))
     return Machine(_boot(options), configuration)
 
 

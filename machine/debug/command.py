@@ -18,7 +18,7 @@ from machine.debug.monitor import Monitor
 from machine.debug.symbols import NO_SYMBOLS, Symbols
 from machine.errors import MachineError
 from machine.recording import read
-from machine.run_command import NONE, STDIO, RunOptions, machine_of, recorder_of
+from machine.run_command import NONE, STDIO, RunOptions, disks_of, machine_of, recorder_of
 
 PROMPT = "(folkering) "
 WORD_ENDS = " \t+-:"
@@ -37,7 +37,8 @@ class DebugOptions:
 def debug(options: DebugOptions) -> int:
     """Debug a machine. Returns the exit code. Raises MachineError for a file or value that cannot be used."""
     symbols = Symbols.from_file(options.symbols) if options.symbols is not None else NO_SYMBOLS
-    machine = machine_of(options.run)
+    disks = disks_of(options.run)
+    machine = machine_of(options.run, disks)
     serial: Terminal | Recorder
     if options.run.serial == STDIO:
         serial = Terminal(machine.board.serial, machine.stop, None)
@@ -57,7 +58,8 @@ def debug(options: DebugOptions) -> int:
             return _converse(monitor, serial)
     finally:
         machine.close()
-        serial.close()
+        for opened in (serial, *disks):
+            opened.close()
 
 
 class Voice:

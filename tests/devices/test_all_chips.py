@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from devices.apic_bus import ApicBus
+from devices.backends.disk import MemoryDisk
 from devices.backends.entropy import SeededEntropy
 from devices.core.clock import ManualTime, VirtualClock
 from devices.core.cpu import ManualCpu
@@ -38,6 +39,7 @@ from devices.reset_control import ResetControl, SystemControlPortA
 from devices.rtc import Rtc
 from devices.uart16550 import Uart16550
 from devices.vga_text import VgaText
+from devices.virtio.blk import VirtioBlk
 from devices.virtio.rng import VirtioRng
 from devices.virtio.transport_pci import plug_in
 
@@ -93,6 +95,7 @@ CHIPS: dict[str, Callable[[Bench], Chip[Any]]] = {
     "vga-text": lambda bench: VgaText(bench.clock, bench.log),
     "edu": lambda bench: Edu(bench.clock, bench.dma, bench.log),
     "msix": lambda bench: Msix(bench.log, bench.dma),
+    "virtio-blk": lambda bench: plug_in(bench.log, VirtioBlk(bench.log, MemoryDisk(bytes(1 << 16))), bench.dma),
     "virtio-rng": lambda bench: plug_in(bench.log, VirtioRng(bench.log, SeededEntropy(b"test")), bench.dma),
     "pci-config": lambda bench: ConfigAddress(bench.log),
 }

@@ -8,15 +8,17 @@ from typing import NamedTuple
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from devices.backends.disk import SECTOR, MemoryDisk, Overlay
 from devices.backends.entropy import SeededEntropy
 from devices.core.dma import RamPort
 from devices.core.log import AccessLog
+from devices.virtio.blk import S_IOERR, S_OK, Kind, VirtioBlk
 from devices.virtio.device import COMMON_FEATURES, F_VERSION_1, NEEDS_RESET
 from devices.virtio.pci_registers import COMMON_CFG, ISR_CFG, NOTIFY_CFG
 from devices.virtio.queue import DESC_INDIRECT, DESC_NEXT, DESC_WRITE
 from devices.virtio.rng import VirtioRng
 from devices.virtio.transport_pci import plug_in
-from tests.devices.virtio.driver import AVAILABLE, BUFFERS, INDIRECT, MESSAGES, RAM, TABLE, USED, Driver
+from tests.devices.virtio.driver import AVAILABLE, BUFFERS, INDIRECT, MESSAGES, RAM, TABLE, USED, Buffer, Driver
 
 SIZE, INDIRECT_ENTRIES = 8, 8
 QUICK = settings(max_examples=150, deadline=None, derandomize=True, database=None)
@@ -94,3 +96,37 @@ def test_any_order_of_registers(accesses: list[tuple[int, int, int, int]]) -> No
     driver.kick()
     assert driver.used() == [(0, 4)], "a reset makes up for everything"
     assert len(log.lines) <= 2048
+
+
+DISK = bytes(range(256)) * 64
+REQUEST = st.tuples(st.sampled_from((*Kind, 2, 99)), st.integers(0, 34) | st.sampled_from((1 << 32, (1 << 64) - 1)),
+                    st.sampled_from((0, 16, 512, 1024, 4096, 8192)) | st.integers(0, 0x5000), st.integers(0, 255))
+
+
+@given(st.lists(REQUEST, max_size=12))
+@QUICK
+def test_any_requests_to_a_disk(requests: list[tuple[int, int, int, int]]) -> None:
+    """Against a byte array: what was written and answered OK is what is read, and all else is as it was."""
+    log, ram = AccessLog(), RamPort(bytearray(RAM))
+    device = VirtioBlk(log, MemoryDisk(DISK))
+    driver = Driver(plug_in(log, device, ram), ram)
+    driver.start(COMMON_FEATURES)
+    expected = bytearray(DISK)
+    for kind, sector, length, fill in requests:
+        data = struct.pack("<QII", fill & 31, fill >> 5, 0) if kind == Kind.WRITE_ZEROES and length == 16 else bytes([fill]) * length
+        ram.write(BUFFERS, struct.pack("<IIQ", kind, 0, sector))
+        ram.write(BUFFERS + 0x1000, data)
+        driver.request(Buffer(BUFFERS, 16), Buffer(BUFFERS + 0x1000, length, kind in (Kind.IN, Kind.GET_ID)), Buffer(BUFFERS + 0x100, 1, True))
+        ((_, _),) = driver.used()
+        status, start = ram.read(BUFFERS + 0x100, 1)[0], sector * SECTOR
+        fits = length % SECTOR == 0 and start + length <= len(DISK)
+        if kind == Kind.IN:
+            assert status == (S_OK if fits else S_IOERR) and (not fits or ram.read(BUFFERS + 0x1000, length) == expected[start:start + length])
+        elif kind == Kind.OUT:
+            assert status == (S_OK if fits else S_IOERR)
+            if fits:
+                expected[start:start + length] = data
+        elif kind == Kind.WRITE_ZEROES and status == S_OK:
+            first, count = (fill & 31) * SECTOR, (fill >> 5) * SECTOR
+            expected[first:first + count] = bytes(count)
+    assert not driver.status & NEEDS_RESET and Overlay(MemoryDisk(DISK), device.state.written).read(0, len(DISK)) == expected

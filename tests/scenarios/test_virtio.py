@@ -5,18 +5,20 @@ from __future__ import annotations
 import hashlib
 import re
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from devices.backends.disk import Access, FileDisk
 from devices.backends.entropy import SeededEntropy
 from devices.pci.card import Card
 from devices.virtio.rng import VirtioRng
 from devices.virtio.transport_pci import VirtioPci, plug_in
 from machine import Configuration, Linux, Machine
 from machine.bench import peer
-from machine.cards import CARDS
+from machine.cards import CARDS, disk_card
 from machine.loaders.initrd import build
 from machine.machine import HOST
 from machine.scenario.scenario import Scenario
@@ -121,6 +123,95 @@ def test_qemu_says_the_same(scenarios: Booter, tmp_path: Path, debian_linux: Pat
     pc.wait_for_end()
     ours, theirs = (_without_numbers(console) for console in (pc.console, theirs))
     assert ours == theirs and len(ours) == 5
+
+
+# --- disks -------------------------------------------------------------------------------------------------------------------------------------
+BLK = (*BUS, "block/virtio_blk")
+DISK_SIZE = 8 << 20
+FILL = """
+echo "disk: $(cat /sys/block/vda/size) sectors, read-only $(cat /sys/block/vda/ro), named $(cat /sys/block/vda/serial)"
+busybox mke2fs /dev/vda >/dev/null
+mount -t ext4 /dev/vda /tmp
+seq 100000 > /tmp/numbers
+busybox umount /tmp
+echo "whole: $(sha256sum /dev/vda | head -c 64)"
+grep virtio /proc/interrupts
+poweroff -f
+"""
+LOOK = """
+echo "disk: read-only $(cat /sys/block/vda/ro)"
+mount -t ext4 -o ro /dev/vda /tmp
+echo "numbers: $(sha256sum /tmp/numbers | head -c 64)"
+echo x > /dev/vda || echo "cannot be written"
+grep virtio /proc/interrupts
+poweroff -f
+"""
+SHARE = """
+mount -t ext4 /dev/vda /tmp
+echo before > /tmp/mine
+sync
+echo up
+while read word; do echo $word > /tmp/mine; sync; echo 3 > /proc/sys/vm/drop_caches; echo "it says $(cat /tmp/mine)"; done
+"""
+NUMBERS = hashlib.sha256(b"".join(b"%d\n" % number for number in range(1, 100001))).hexdigest()
+
+
+def run(*options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "folkering.py", "run", "--timeout", "120", *options], cwd=Path(__file__).resolve().parents[2],
+                          stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory, debian_linux: Path, debian_busybox: Path) -> tuple[Path, str]:
+    """A disk that Linux has made a file system on, and what it said."""
+    folder = tmp_path_factory.mktemp("disk")
+    (folder / "initrd").write_bytes(initrd(debian_linux, debian_busybox, FILL, BLK))
+    (folder / "disk").write_bytes(bytes(DISK_SIZE))
+    done = run("--kernel", str(debian_linux), "--initrd", str(folder / "initrd"), "--append", APPEND, "--disk", str(folder / "disk"))
+    assert (done.returncode, done.stderr) == (0, ""), done
+    return folder / "disk", done.stdout
+
+
+def test_linux_makes_a_file_system_that_is_in_the_file(filled: tuple[Path, str]) -> None:
+    disk, console = filled
+    assert f"disk: {DISK_SIZE // 512} sectors, read-only 0, named disk\n" in console
+    (whole,) = re.findall(r"^whole: ([0-9a-f]{64})$", console, re.MULTILINE)
+    data = disk.read_bytes()
+    assert whole == hashlib.sha256(data).hexdigest() and b"\n99999\n100000\n" in data
+    lines = interrupts(console)
+    assert set(lines) == {"virtio0-config", "virtio0-req.0"} and lines["virtio0-req.0"][1] > 20
+
+
+@pytest.mark.parametrize("append", ["", " pci=nomsi"], ids=["msix", "nomsi"])
+def test_another_linux_reads_it_and_cannot_write(append: str, filled: tuple[Path, str], tmp_path: Path, debian_linux: Path, debian_busybox: Path) -> None:
+    disk, _ = filled
+    before = disk.read_bytes()
+    (tmp_path / "initrd").write_bytes(initrd(debian_linux, debian_busybox, LOOK, BLK))
+    done = run("--kernel", str(debian_linux), "--initrd", str(tmp_path / "initrd"), "--append", APPEND + append, "--disk", f"{disk},ro", "--cpus", "4")
+    assert (done.returncode, done.stderr) == (0, ""), done
+    assert "disk: read-only 1\n" in done.stdout and f"numbers: {NUMBERS}\n" in done.stdout and "cannot be written\n" in done.stdout
+    assert ("virtio0" in interrupts(done.stdout)) == bool(append) and disk.read_bytes() == before
+
+
+def test_forks_and_snapshots_have_disks_of_their_own(filled: tuple[Path, str], tmp_path: Path, scenarios: Booter, debian_linux: Path,
+                                                     debian_busybox: Path) -> None:
+    """A file system mounted and written to; copies made between two writes; each reads back from its disk what it wrote itself."""
+    before = filled[0].read_bytes()
+    disk = FileDisk(filled[0], Access.PRIVATE)
+    card = disk_card(disk)
+    boot = Linux(debian_linux.read_bytes(), initrd(debian_linux, debian_busybox, SHARE, BLK), APPEND)
+    pc = scenarios(boot, Configuration(clock=HOST, cards=(card,)))
+    pc.wait_for("^up$")
+    pc.machine.save(tmp_path / "snapshot")
+    copies = [pc, pc.fork(), Scenario(Machine.load(tmp_path / "snapshot", cards=(card,)), pc.console)]
+    for copy, word in zip(copies, ("one", "two", "three"), strict=True):
+        copy.type(f"{word}\n")
+    for copy, word in zip(copies, ("one", "two", "three"), strict=True):
+        copy.wait_for(f"^it says {word}$")
+    for copy in copies[1:]:
+        copy.close()
+    assert filled[0].read_bytes() == before
+    disk.close()
 
 
 def _without_numbers(console: str) -> list[str]:
