@@ -274,7 +274,7 @@ def _check_disks(options: argparse.Namespace, parser: Parser, why: str) -> None:
     """Where a run is repeated, or goes back, what is written to a file cannot be undone."""
     for path, access in options.disk:
         if access == WRITTEN:
-            parser.error(f"--disk {path}: {why}; give {path},snapshot or {path},ro")
+            parser.error(f"--disk {path}: {why}; with ,snapshot or ,ro behind its name it is not written")
 
 
 def check_run(options: argparse.Namespace) -> None:
