@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import random
 import shutil
 import struct
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 from devices.core.dma import DmaFault
 from machine import Configuration, ExitReason, Firmware, Machine
 from machine.boot import Multiboot
+from machine.debug.target import Target
 from machine.engine.vcpu import Activity
 from machine.machine import HOST, INSTRUCTIONS
 from machine.memory import SEGMENTS
@@ -180,6 +182,49 @@ def test_what_software_may_store_by(build: Build) -> None:
     assert said(hidden) == [0, 4, 7, 7, 7, 7, 0, 0, 9], "all ones are read, and incremented"
 
 
+def walk(chance: random.Random, length: int) -> tuple[str, list[int], bytes]:
+    """Attributes, loads and stores at random. Returns the guest's program, what it says, and what 0xC0000-0xFFFFF holds in the end; of a model."""
+    ram, bus = bytearray(0x40000), bytearray(b"\xff" * 0x20000) + image("")[-0x20000:]
+    shows, takes = [False] * 13, [False] * 13
+    text, heard = "", []
+
+    def segment(at: int) -> int:
+        return min(at >> 14, 12)
+
+    for _ in range(length):
+        kind, at = chance.choice("pwwr"), chance.choice((chance.randrange(12) << 14 | 0x4000, chance.randrange(0x10000, 0x38000))) - chance.randrange(6)
+        size = chance.choice((1, 2, 4))
+        if kind == "p":
+            number, attribute = chance.randrange(13), chance.randrange(4)
+            register_number, shift = register(number)
+            other = number ^ 1
+            value = attribute << shift
+            if number != 12:
+                value |= (shows[other] | takes[other] << 1) << (4 - shift)
+            shows[number], takes[number] = bool(attribute & READ_ONLY), bool(attribute & WRITE_ONLY)
+            text += pam(register_number, value)
+        elif kind == "w":
+            data = chance.randbytes(size)
+            for offset, byte in enumerate(data):
+                if takes[segment(at + offset)]:
+                    ram[at + offset] = byte
+            text += f"mov {({1: 'byte', 2: 'word', 4: 'dword'})[size]} ptr [{0xC0000 + at}], {int.from_bytes(data, 'little')};"
+        else:
+            heard.append(int.from_bytes(bytes((ram if shows[segment(at + offset)] else bus)[at + offset] for offset in range(size)), "little"))
+            text += f"xor eax, eax; mov {({1: 'al', 2: 'ax', 4: 'eax'})[size]}, [{0xC0000 + at}]; call put;"
+    return text, heard, bytes(ram)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_random_walk_finds_what_a_model_finds(build: Build, seed: int) -> None:
+    """Accesses of all sizes, many of them across the edges of segments. The program is not in what it looks at: only where it runs below 4 GiB."""
+    text, heard, ram = walk(random.Random(seed), 700)
+    machine = build(text, CLOCKS[seed % 2])
+    assert said(machine) == heard
+    machine.board.open_segments()
+    assert machine.memory.read(0xC0000, 0x40000) == ram
+
+
 # --- code ----------------------------------------------------------------------------------------------------------------------------------
 COPY = pam(0, 0x30) + "mov esi, 0xFFFF0000; mov edi, 0xF0000; mov ecx, 0x4000; .byte 0xf3, 0xa5;"
 SWITCH = """jmp over;
@@ -243,6 +288,29 @@ def test_another_processor_leaves_a_loop_that_was_switched_away(clock: str) -> N
     counts = said(machine)
     machine.close()
     assert counts[0] > 1000 and counts[1] == counts[2]
+
+
+@pytest.mark.parametrize("clock", CLOCKS)
+def test_a_debugger_steps_over_and_stops_at_a_switch_once(build: Build, clock: str) -> None:
+    machine = build("nop; nop;" + pam(0, 0x30) + "nop; here: nop;", clock)
+    target = Target(machine)
+    vcpu = machine.engine.vcpus[0]
+    seen = []
+    while machine.board.host_bridge.state.pam0 == 0:
+        seen.append(vcpu.rip)
+        target.step(0)
+    switch = seen[-1]                                        # the OUT, one byte long
+    assert len(seen) == len(set(seen)) and vcpu.rip == switch + 1
+    other = build("nop; nop;" + pam(0, 0x30) + "nop; here: nop;", clock)
+    target = Target(other)
+    target.add_breakpoint(switch)
+    stops = []
+    while len(stops) < 4:
+        outcome = target.resume(lambda: False, PATIENCE)
+        stops.append((outcome.reason, other.engine.vcpus[0].rip, other.board.host_bridge.state.pam0))
+        if outcome.reason is not ExitReason.BREAK:
+            break
+    assert stops[0] == (ExitReason.BREAK, switch, 0) and len(stops) == 2 and stops[1][0] is ExitReason.DEBUG_EXIT and stops[1][2] == 0x30
 
 
 # --- resets and copies -----------------------------------------------------------------------------------------------------------------------
