@@ -274,6 +274,24 @@ def test_code_that_was_just_copied_or_patched_runs_as_it_is(build: Build, clock:
 
 
 @pytest.mark.parametrize("clock", CLOCKS)
+def test_an_instruction_across_the_edge_takes_each_part_from_what_is_shown(clock: str) -> None:
+    """Its first two bytes are in RAM at 0xEFFFE; the rest is in the F segment, where RAM and ROM differ."""
+    text = OPEN + "mov word ptr [0xEFFFE], 0x11B8; mov dword ptr [0xF0000], 0xC3333333; mov ebp, 20; round:"          # mov eax, 0x..11; ret
+    text += "".join(pam(0, value) + "mov edi, 0xEFFFE; call edi; call put;" for value in (0x00, 0x10)) + "dec ebp; jnz round;"
+    whole = bytearray(image(text))
+    whole[-0x10000:-0xFFFC] = bytes.fromhex("222222c3")
+    machine = Machine(Firmware(bytes(whole)), Configuration(memory=4 << 20, clock=clock))
+    heard = said(machine)
+    machine.close()
+    assert heard == [0x22222211, 0x33333311] * 20
+
+
+def test_what_is_not_there_is_no_instruction(build: Build) -> None:
+    machine = build("mov edi, 0xD0000; call edi;", reboot=False)
+    assert machine.run(timeout=PATIENCE).reason is ExitReason.SHUTDOWN
+
+
+@pytest.mark.parametrize("clock", CLOCKS)
 def test_another_processor_leaves_a_loop_that_was_switched_away(clock: str) -> None:
     """It spins in RAM of the F segment, in blocks that are chained to each other; the ROM there has HLT in the loop's place."""
     spin = "mov ecx, 5000000; spin{0}: dec ecx; jnz spin{0}; mov eax, [0x600]; call put;"
