@@ -1,22 +1,24 @@
-"""Virtio devices under Linux's own drivers, modules of Debian's kernel: interrupts by MSI-X and by the pin, copies made in the middle, QEMU as a peer."""
+"""Virtio under drivers nobody here wrote, those of Debian's kernel and of SeaBIOS: MSI-X and the pin, copies made in the middle, QEMU as a peer."""
 
 from __future__ import annotations
 
 import hashlib
 import re
+import struct
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import keystone
 import pytest
 
-from devices.backends.disk import Access, FileDisk
+from devices.backends.disk import SECTOR, Access, FileDisk
 from devices.backends.entropy import SeededEntropy
 from devices.pci.card import Card
 from devices.virtio.rng import VirtioRng
 from devices.virtio.transport_pci import VirtioPci, plug_in
-from machine import Configuration, Linux, Machine
+from machine import Configuration, Firmware, Linux, Machine
 from machine.bench import peer
 from machine.cards import CARDS, disk_card
 from machine.loaders.initrd import build
@@ -212,6 +214,33 @@ def test_forks_and_snapshots_have_disks_of_their_own(filled: tuple[Path, str], t
         copy.close()
     assert filled[0].read_bytes() == before
     disk.close()
+
+
+BOOT_SECTOR = """
+xor ax, ax; mov ds, ax; mov es, ax; mov ss, ax; mov sp, 0x7c00;
+mov si, 0x7d00; mov ah, 0x42; int 0x13; jc failed;
+mov si, 0x7d10; mov ah, 0x43; int 0x13; jc failed;
+mov si, 0x8000; next: lodsb; test al, al; je done; mov ah, 0x0e; mov bx, 7; int 0x10; jmp next;
+done: mov al, 0x10; out 0xf4, al; failed: mov al, 0x11; out 0xf4, al; hlt
+"""
+SOURCE, TARGET = 5, 9
+
+
+def test_seabios_boots_from_it(scenarios: Booter, tmp_path: Path, debian_seabios: Path) -> None:
+    """A boot sector reads another sector by the BIOS (int 13h, extended), writes it elsewhere, and shows it."""
+    code, _ = keystone.Ks(keystone.KS_ARCH_X86, keystone.KS_MODE_16).asm(BOOT_SECTOR, 0x7C00)
+    packets = b"".join(struct.pack("<BBHHHQ", 16, 0, 1, 0x8000, 0, sector) for sector in (SOURCE, TARGET))
+    image = bytearray(1 << 20)
+    image[:SECTOR] = (bytes(code).ljust(0x100, b"\0") + packets).ljust(510, b"\0") + b"\x55\xaa"
+    image[SOURCE * SECTOR:SOURCE * SECTOR + 20] = b"found on a disk     "
+    (tmp_path / "image").write_bytes(image)
+    disk = FileDisk(tmp_path / "image", Access.THROUGH)
+    pc = scenarios(Firmware.from_file(debian_seabios), Configuration(clock="instructions", cards=(disk_card(disk),)))
+    assert pc.wait_for_end().value == 0x10
+    assert "found on a disk" in pc.console, "by the BIOS's serial console"
+    disk.close()
+    image[TARGET * SECTOR:(TARGET + 1) * SECTOR] = image[SOURCE * SECTOR:(SOURCE + 1) * SECTOR]
+    assert (tmp_path / "image").read_bytes() == image
 
 
 def _without_numbers(console: str) -> list[str]:
