@@ -39,6 +39,7 @@ MAX_CPUS = 64
 VIRTUAL_WALL_START = 1_767_225_600_000_000_000    # 2026-01-01: what the calendar shows at power-on where runs must repeat
 HOST, INSTRUCTIONS = "host", "instructions"
 CUT = ""                            # in the place of an inlet's name: a turn was cut short from outside
+STEP, MEMORY, REGISTER = "step", "memory", "register"     # inlets that are none of the board's: what a debugger does
 
 
 class HostInput(Protocol):
@@ -59,6 +60,12 @@ class Script(Protocol):
 
     def bound(self) -> int | None:
         """The count of instructions at which a slice must end because something comes next."""
+
+    def step(self) -> bool:
+        """Between slices: take a single step of a processor, if one comes at this moment; `Machine.step` asks `stepping`."""
+
+    def stepping(self, cpu: int) -> None:
+        """A single step of a processor is taken; if that is what comes at this moment, it has come."""
 
     def wakes(self) -> int | None:
         """While all processors stand: when something comes next, ns of virtual time; None if more instructions must retire before."""
@@ -95,7 +102,8 @@ class Machine:
         inputs: host input to serve between slices.
         flush: called between slices, so that output leaves in pieces and not in bytes.
         log: what the guest did that no chip makes sense of.
-        listeners: told of what comes from outside: (inlet of the board, bytes), and with the instruction clock (`CUT`, nothing) of turns that were cut short.
+        listeners: told of what comes from outside: (inlet of the board, bytes), what a debugger does (`STEP`, `MEMORY`, `REGISTER`), and with the instruction
+            clock (`CUT`, nothing) of turns that were cut short.
         script: what comes from outside by itself, when that is played back.
         alarm: ns of virtual time at which whoever drives the machine wants to be asked again, between two slices. It is none of the machine's deadlines: a turn
             that it cuts short goes on.
@@ -139,7 +147,7 @@ class Machine:
         self.listeners: list[Callable[[str, bytes], None]] = []
         self.script: Script | None = None
         self.alarm: int | None = None
-        self.board.on_input = self._came
+        self.board.on_input = self.came
         self.flush: list[Callable[[], None]] = []
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
@@ -200,6 +208,8 @@ class Machine:
                     return Outcome(ExitReason.CONDITION)
                 if deadline is not None and host_time() >= deadline:
                     return Outcome(ExitReason.TIMEOUT, detail=f"{timeout:g} s")
+                if self.script is not None and self.script.step():
+                    continue
                 turn = self._schedule.next(self.engine.take_kick(), self.clock.now())
                 if turn is None:
                     self._idle(deadline, has_service=service is not None)
@@ -220,6 +230,10 @@ class Machine:
         """One instruction of one processor, and no interrupt. None, or how the guest ended by it."""
         self._ended = None
         self.clock.run_due()
+        if self.script is not None:
+            self.script.serve()
+            self.script.stepping(cpu)
+        self.came(STEP, b"%d" % cpu)
         result = self.engine.step(cpu)
         if isinstance(self.time, InstructionTime):
             self.time.retire(result.retired)
@@ -329,7 +343,7 @@ class Machine:
             if not self._is_over(result):
                 self._schedule.go_on(Turn(cpu, self._slice_end, engine.patience))
                 if result.reason is Reason.BREAK or (result.reason is Reason.STOP and self._cut) or result.retired == outside:
-                    self._came(CUT, b"")
+                    self.came(CUT, b"")
         else:
             result = engine.run(cpu, (end if alarm is None or not now < alarm < end else alarm) - now, turn.patience)
         self.stats.slices += 1
@@ -349,7 +363,8 @@ class Machine:
         return (result.reason in (Reason.HALT, Reason.SHUTDOWN) or self.engine.patience <= 0 or self.engine.kicked or self._pending_reset is not None
                 or self.time.instructions_until(self._slice_end) == 0)
 
-    def _came(self, inlet: str, data: bytes) -> None:
+    def came(self, inlet: str, data: bytes) -> None:
+        """Something has come from outside, or is about to: say so to whoever writes that down."""
         for listener in self.listeners:
             listener(inlet, data)
 

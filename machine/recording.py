@@ -3,9 +3,14 @@
     recorder = Recorder(machine, write)         # lines of text from now on, ended by `finish`
     player = read(path).player(machine)         # checks that the machine is the one that was recorded; `player.arrived` at the end
 
-A recording is text, JSON a line. The first says what was recorded: {"folkering-recording": version, "board": [...], "seed": ..., "start": digest}; then come
-[retired, picoseconds, inlet, characters as Latin-1]; or [retired, picoseconds, ""] for a cut; or [retired, picoseconds], now and then, which says that nothing
-came until then; then {"end": [retired, picoseconds], "digest": digest}. The digests are `checkpoint.digest`.
+A recording is text, JSON a line. The first says what was recorded: {"folkering-recording": version, "board": [...], "seed": ..., "start": digest}. Then come
+
+    [retired, picoseconds, inlet, text]     at an inlet of the board, characters of Latin-1; or what a debugger does: "step" CPU, "memory" ADDRESS BYTES (physical),
+                                            "register" CPU NAME BYTES
+    [retired, picoseconds, ""]              a cut
+    [retired, picoseconds]                  now and then: nothing came until then
+
+and at last {"end": [retired, picoseconds], "digest": digest}. The digests are `checkpoint.digest`.
 
 A recording whose last line is missing, because its process died, is played as far as it goes: to the last moment that it knows of.
 """
@@ -20,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from devices.core.clock import PICOSECONDS, SECOND
 from machine.checkpoint import Kind, board_of, describe, digest
-from machine.machine import CUT
+from machine.machine import CUT, MEMORY, REGISTER, STEP
 from machine.replay import Event, Journal, Player, ReplayError, moment_of
 
 if TYPE_CHECKING:
@@ -99,7 +104,7 @@ class Recording:
         if self.seed != machine.configuration.schedule_seed:
             raise ReplayError(f"recording {self.name}: its schedule seed is {_seed(self.seed)}, not {_seed(machine.configuration.schedule_seed)}")
         for event in self.events:
-            if event.inlet != CUT and event.inlet not in machine.board.inlets:
+            if event.inlet not in (CUT, STEP, MEMORY, REGISTER) and event.inlet not in machine.board.inlets:
                 raise ReplayError(f"recording {self.name}: this board has no inlet {event.inlet!r:.40}")
         if self.start != digest(machine):
             raise ReplayError(f"recording {self.name}: it began with something else in memory: another kernel, initrd, command line, firmware or snapshot")

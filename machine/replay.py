@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from devices.core.clock import PICOSECONDS
-from machine.errors import MachineError
-from machine.machine import CUT
+from machine.errors import MachineError, TargetError
+from machine.machine import CUT, MEMORY, REGISTER, STEP
 
 if TYPE_CHECKING:
     from machine.machine import Machine
@@ -124,20 +124,57 @@ class Player:
         now = moment_of(self._machine)
         while self._next < len(self._events) and self._events[self._next].moment <= now:
             event = self._events[self._next]
+            if event.inlet != CUT and event.moment != now:
+                raise self._astray(event.moment, now)
+            if event.inlet == STEP:
+                return None                                    # it is taken where a turn would begin, see `step`
             self._next += 1
-            if event.inlet != CUT:
-                if event.moment != now:
-                    raise self._astray(event.moment, now)
-                try:
-                    self._machine.board.inlets[event.inlet](event.data)
-                except ValueError as error:
-                    raise ReplayError(f"what was recorded at instruction {event.retired} makes no sense: {event.inlet}: {error}") from None
+            try:
+                self._hand_over(event)
+            except (ValueError, TargetError) as error:
+                raise self._senseless(event, error) from None
         if self._end is None or self.arrived or self._next < len(self._events) or now < self._end:
             return None
         if now != self._end:
             raise self._astray(self._end, now)
         self.arrived = True
         return "the recording goes no further"
+
+    def _hand_over(self, event: Event) -> None:
+        if event.inlet == CUT:
+            return
+        if event.inlet not in (MEMORY, REGISTER):
+            self._machine.board.inlets[event.inlet](event.data)
+            return
+        from machine.debug.registers import BY_NAME
+        from machine.debug.target import Target
+
+        target, words = Target(self._machine), event.data.decode("latin-1").split(" ")
+        if event.inlet == MEMORY:
+            address, data = words
+            target.write_physical(int(address, 16), bytes.fromhex(data))
+        else:
+            cpu, name, data = words
+            target.vcpu(int(cpu))
+            if name not in BY_NAME:
+                raise ValueError(f"there is no register {name!r:.40}")
+            target.write_register(int(cpu), BY_NAME[name], bytes.fromhex(data))
+
+    def step(self) -> bool:
+        """A single step that was recorded at this moment is taken. Raises ReplayError for a processor that there is not."""
+        event = self._events[self._next] if self._next < len(self._events) else None
+        if event is None or event.inlet != STEP or event.moment != moment_of(self._machine):
+            return False
+        if not event.data.isdigit() or int(event.data[:5]) >= len(self._machine.engine.vcpus):
+            raise self._senseless(event, f"there is no processor {event.data!r:.40}")
+        self._machine.step(int(event.data))
+        return True
+
+    def stepping(self, cpu: int) -> None:
+        """If it is the recorded step, it has come."""
+        event = self._events[self._next] if self._next < len(self._events) else None
+        if event is not None and event.inlet == STEP and event.moment == moment_of(self._machine) and event.data == b"%d" % cpu:
+            self._next += 1
 
     def bound(self) -> int | None:
         """The count of instructions at which something comes next. Raises ReplayError if it should have come before."""
@@ -155,6 +192,10 @@ class Player:
         if self._next < len(self._events):
             return self._events[self._next].moment
         return None if self.arrived else self._end
+
+    @staticmethod
+    def _senseless(event: Event, why: object) -> ReplayError:
+        return ReplayError(f"what was recorded at instruction {event.retired} makes no sense: {event.inlet}: {why}")
 
     def _astray(self, expected: tuple[int, int], found: tuple[int, int]) -> ReplayError:
         return ReplayError(f"the replay has gone astray: what was recorded at instruction {expected[0]}, {expected[1]} ps, finds the machine at "

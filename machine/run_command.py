@@ -223,7 +223,7 @@ def _debugger(options: RunOptions, machine: Machine) -> GdbServer | None:
         raise MachineError(f"--gdb {error}") from None
     if options.wait_gdb:
         print(f"folkering: waiting for a debugger: target remote {options.gdb[0]}:{stream.port}", file=sys.stderr, flush=True)
-    return GdbServer(machine, stream, options.wait_gdb)
+    return GdbServer(machine, stream, options.wait_gdb, backwards=options.record is None)
 
 
 def disks_of(options: RunOptions) -> list[FileDisk]:

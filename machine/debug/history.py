@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from machine.machine import STEP
 from machine.outcome import ExitReason
 from machine.replay import Event, Journal, Player
 
@@ -142,7 +143,7 @@ class History:
 
     def _typed(self, chapter: Chapter, count: int) -> list[Event]:
         """What came from outside between a checkpoint and a moment."""
-        return [event for event in self._journal.events[chapter.noted:] if event.retired < count]
+        return [event for event in self._journal.events[chapter.noted:] if event.retired < count and event.inlet != STEP]      # `stops` has the steps
 
     def _run(self, count: int) -> None:
         machine = self._machine

@@ -51,12 +51,13 @@ class GdbServer:
         machine: what is debugged.
         stream: the connection.
         wait: stand before the first instruction until a debugger says otherwise.
+        backwards: offer the ways back, where the clock allows them. A run that is recorded goes forwards only.
     """
 
-    def __init__(self, machine: Machine, stream: ByteStream, wait: bool = False) -> None:
+    def __init__(self, machine: Machine, stream: ByteStream, wait: bool = False, backwards: bool = True) -> None:
         self.target = Target(machine)
         self._machine, self._stream = machine, stream
-        self._history = History(machine) if machine.engine.counted else None
+        self._history = History(machine) if machine.engine.counted and backwards else None
         self._reader = PacketReader()
         self._acknowledge = True
         self._standing = wait

@@ -13,6 +13,7 @@ from machine.debug.paging import Walk, walk
 from machine.debug.registers import BY_NAME, REGISTERS, Register
 from machine.engine.vcpu import Activity
 from machine.errors import TargetError
+from machine.machine import MEMORY, REGISTER
 from machine.outcome import ExitReason, Outcome
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ class Target:
         if len(data) != register.bits // 8:
             raise ValueError(f"{register.name} has {register.bits // 8} bytes")
         register.write(self, cpu, int.from_bytes(data, "little"))
+        self.machine.came(REGISTER, f"{cpu} {register.name} {data.hex()}".encode())
 
     def registers(self, cpu: int) -> bytes:
         """All of them, in the order of `REGISTERS`."""
@@ -107,14 +109,18 @@ class Target:
             raise TargetError(f"not all of {len(data)} bytes at {linear:#x} are RAM")
         for physical, size in pieces:
             assert physical is not None
-            memory.write(physical, data[:size])
+            self._store(physical, data[:size])
             data = data[size:]
 
     def write_physical(self, address: int, data: bytes) -> None:
         """Store in RAM, all or nothing. Raises TargetError."""
         if not self.machine.memory.is_ram(address, len(data)):
             raise TargetError(f"not all of {len(data)} bytes at physical {address:#x} are RAM")
-        self.machine.memory.write(address, data)
+        self._store(address, data)
+
+    def _store(self, physical: int, data: bytes) -> None:
+        self.machine.came(MEMORY, f"{physical:x} {data.hex()}".encode())
+        self.machine.memory.write(physical, data)
 
     def _pieces(self, cpu: int, linear: int, length: int) -> list[tuple[int | None, int]]:
         pieces: list[tuple[int | None, int]] = []

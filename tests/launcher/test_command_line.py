@@ -43,7 +43,7 @@ MISTAKES = [
     ("run", "--load FILE --cpus 2", "--cpus does not go with --load; the snapshot says it"),
     ("run", "--firmware FILE --clock host --record out", "--record and --replay go with --clock instructions"),
     ("run", "--firmware FILE --record out --replay FILE", "--record does not go with --replay"),
-    ("run", "--firmware FILE --record out --gdb 1234", "--record does not go with --gdb; what a debugger does is not recorded"),
+    ("run", "--firmware FILE --record out --replay FILE", "--record does not go with --replay"),
     ("run", "--firmware FILE --append quiet", "--append goes with --kernel; a firmware gets no such thing"),
     ("run", "--firmware FILE --initrd FILE", "--initrd goes with --kernel; a firmware gets no such thing"),
     ("run", "--kernel /nonexistent", "--kernel: /nonexistent: No such file or directory"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -14,7 +16,10 @@ from machine.debug.packets import AGAIN as AGAIN_PLEASE
 from machine.debug.packets import INTERRUPT, PacketReader, escape, packet, unescape
 from machine.debug.registers import REGISTERS, description
 from machine.debug.rsp import GdbServer, Motion
+from machine.recording import Recorder, read
+from machine.replay import Event, Player, ReplayError
 from tests.machine.rom import EIGHT_BITS, rom
+from tests.machine.test_replay import GO, quarrel
 
 LOOP = EIGHT_BITS + "xor ax, ax; mov ds, ax; again: inc word ptr [0x600]; cmp word ptr [0x600], 5; jb again; mov al, 4; out 0xf4, al; hlt"
 AGAIN = 0xFFFFF000 + 10                          # behind the prologue: the INC
@@ -292,3 +297,49 @@ def test_backwards_on_four_processors_is_what_was_although_breakpoints_have_chan
         assert history.go_to(count)
         assert (history.now, [(vcpu.rip, vcpu.regs[3]) for vcpu in vcpus]) == (count, state)
     machine.close()
+
+
+def test_a_session_that_is_recorded_comes_again_without_the_debugger(tmp_path: Path) -> None:
+    """Breakpoints and watchpoints, steps of one processor and another, changed registers and memory, and what is typed between: the same digest."""
+    def start() -> Machine:
+        machine = Machine(Firmware(rom(GO)), Configuration(4 << 20, 4, "instructions"))
+        machine.board.as_firmware_leaves_it()
+        for vcpu in machine.engine.vcpus[1:]:
+            vcpu.startup(0x10)
+        quarrel(machine)
+        return machine
+
+    with closing(start()) as machine, (tmp_path / "session").open("wb") as file:
+        recorder = Recorder(machine, file.write)
+        client = Client(b"qSupported:swbreak+", b"Z0,5c00,1", *[b"vCont;c"] * 40,
+                        b"z0,5c00,1", b"Z2,720,4", *[b"vCont;c"] * 20, *[b"vCont;s:1", b"vCont;s:3"] * 20,
+                        b"vCont;r7c00,7d00:2", b"z2,720,4", b"Hg3", b"p3", b"P3=7777000000000000", b"M100000,4:01020304", b"X100008,2:ab", b"Z0,5c00,1",
+                        b"vCont;c", b"vCont;s", b"bs", b"D")
+        GdbServer(machine, client, wait=True, backwards=False).run(until=lambda: machine.stats.retired > 500_000, timeout=30.0)  # type: ignore[arg-type]
+        machine.board.serial.receive(b"typed")
+        machine.run(limit=700_000)
+        recorder.finish()
+        assert client.answers[0].count(b"Reverse") == 0 and client.answers[-2:] == [b"", b"OK"], "there is no way back in a run that is recorded"
+        assert sum(answer.startswith(b"T05") for answer in client.answers) >= 100
+    recording = read(tmp_path / "session")
+    inlets = [event.inlet for event in recording.events]
+    assert inlets.count("step") > 40 and inlets.count("memory") == 2 and inlets.count("register") == 1 and "com1" in inlets
+    with closing(start()) as machine:
+        player = recording.player(machine)
+        assert machine.run(timeout=30.0).reason is ExitReason.CONDITION
+        assert player.arrived and recording.difference(machine, True) is None
+    with closing(start()) as machine:                 # and with a debugger, whose breakpoints and steps in step with the recorded ones change nothing
+        player = recording.player(machine)
+        client = Client(b"Z0,5c00,1", *[b"vCont;c"] * 200, b"z0,5c00,1", b"D")
+        GdbServer(machine, client, wait=True).run(until=lambda: player.arrived, timeout=30.0)  # type: ignore[arg-type]
+        assert player.arrived and recording.difference(machine, True) is None
+
+
+@pytest.mark.parametrize(("inlet", "data"), [("step", b"4"), ("step", b"-1"), ("step", b"x"), ("memory", b"0"), ("memory", b"fffffff0 00"), ("memory", b"x 00"),
+                                             ("register", b"0 rbx"), ("register", b"9 rbx 0000000000000000"), ("register", b"0 rbx 00"),
+                                             ("register", b"0 r99 00")])
+def test_a_debugger_that_makes_no_sense_in_a_recording(machine: Machine, inlet: str, data: bytes) -> None:
+    Player(machine, [Event(5, 40_000, inlet, data)])
+    with pytest.raises(ReplayError, match="what was recorded at instruction 5 makes no sense: ") as caught:
+        machine.run(timeout=5.0)
+    assert "\n" not in str(caught.value)
