@@ -5,8 +5,8 @@
 
 A recording is text, JSON a line. The first says what was recorded: {"folkering-recording": version, "board": [...], "seed": ..., "start": digest}. Then come
 
-    [retired, picoseconds, inlet, text]     at an inlet of the board, characters of Latin-1; or what a debugger does: "step" CPU, "memory" ADDRESS BYTES (physical),
-                                            "register" CPU NAME BYTES
+    [retired, picoseconds, inlet, text]     at an inlet of the board, characters of Latin-1; or what a debugger does:
+                                            "step" CPU, "memory" ADDRESS BYTES (physical), "register" CPU NAME BYTES
     [retired, picoseconds, ""]              a cut
     [retired, picoseconds]                  now and then: nothing came until then
 
