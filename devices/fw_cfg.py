@@ -124,25 +124,24 @@ class FwCfg(Chip[State]):
     def _transfer(self, control: int, length: int, target: int) -> int:
         """Carry out one descriptor; the control word that the guest then finds."""
         item, state = self._item(), self.state
+        offset, result = state.offset, 0
+        if control & (READ | WRITE | SKIP):
+            state.offset = min(len(item), offset + length)             # whether or not the guest's memory takes it
         if control & READ:
             try:
-                self._copy(item, length, target)
+                self._copy(item[offset:], length, target)
             except DmaFault as fault:
                 self.log.note(self.name, "DMA", f"target unreachable: {fault.reason}", address=target, length=length)
-                return ERROR
+                result = ERROR
         elif control & WRITE:
             self.log.note(self.name, "DMA", "write to an item, which are read-only", key=state.selector)
-            return ERROR
-        elif not control & SKIP:
-            return 0
-        state.offset = min(len(item), state.offset + length)
-        return 0
+            result = ERROR
+        return result
 
-    def _copy(self, item: bytes, length: int, target: int) -> None:
-        """`length` bytes of the item from where it has been read to; zeros behind its end."""
-        offset, end = self.state.offset, target + length
-        while target < end:
-            size = min(CHUNK, end - target)
-            self._dma.write(target, item[offset:offset + size].ljust(size, b"\0"))
-            target += size
-            offset = min(len(item), offset + size)
+    def _copy(self, data: bytes, length: int, target: int) -> None:
+        """`length` bytes, zeros behind the end of `data`."""
+        offset = 0
+        while offset < length:
+            size = min(CHUNK, length - offset)
+            self._dma.write(target + offset, data[offset:offset + size].ljust(size, b"\0"))
+            offset += size

@@ -176,6 +176,7 @@ class Hpet(Chip[State]):
         state = self.state
         if not state.t_conf[timer] & MODE32:
             self._compare(timer, 32, value, state.set_high[timer] or state.t_conf[timer] & VAL_SET != 0)
+        state.t_conf[timer] &= ~VAL_SET
         state.set_high[timer] = False
 
     def _compare(self, timer: int, shift: int, half: int, setting: bool) -> None:

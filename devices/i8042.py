@@ -29,7 +29,8 @@ MOUSE_OFF, MOUSE_ON, TEST_MOUSE, SELF_TEST, TEST_KEYBOARD, KEYBOARD_OFF, KEYBOAR
 READ_INPUT, READ_OUTPUT, WRITE_OUTPUT, AS_KEYBOARD, AS_MOUSE, TO_MOUSE, READ_TEST, PULSE = 0xC0, 0xD0, 0xD1, 0xD2, 0xD3, 0xD4, 0xE0, 0xF0
 TAKE_DATA = frozenset({*range(WRITE_RAM, WRITE_RAM + 0x20), WRITE_OUTPUT, AS_KEYBOARD, AS_MOUSE, TO_MOUSE})
 PASSED, NO_FAULT = 0x55, 0x00
-NOT_RESET, A20 = 0x01, 0x02          # output port; its bits 4 and 5 are the two interrupts
+NOT_RESET, A20, LINES = 0x01, 0x02, 0xCC     # output port; LINES are clock and data of the two serial lines, which idle high
+INTERRUPTS = 0x30                    # the output port's bits that follow the output buffer
 INPUT_PORT = 0xA0                    # not locked, colour display jumper
 
 
@@ -56,7 +57,7 @@ class State:
     awaits: int = 0
     to_command: bool = True
     released: bool = False
-    output: int = NOT_RESET | A20
+    output: int = NOT_RESET | A20 | LINES
     keyboard: KeyboardState = field(default_factory=KeyboardState)
     mouse: MouseState = field(default_factory=MouseState)
 
@@ -165,7 +166,7 @@ class I8042(Chip[State]):
             self.log.note(self.name, "COMMAND", "unknown command", value=value)
 
     def _write_output(self, value: int) -> None:
-        self.state.output = value & (NOT_RESET | A20) | NOT_RESET
+        self.state.output = value & ~INTERRUPTS | NOT_RESET
         if not value & NOT_RESET:
             self._ask_reset()
 

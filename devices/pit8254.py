@@ -49,7 +49,7 @@ class CounterState:
     """One counter. Moments are numbers of CLK pulses since power-on, `elapsed` counts them from the loading of the counting element.
 
     Attributes:
-        mode, access, bcd: the control word.
+        mode, access, bcd: the control word; `word` are its lower six bits as written.
         programmed: a count was written since the control word.
         reload: the count register CR, 1..65536 (10000 in BCD).
         low: the first byte of a two-byte count, while the second is awaited; -1 if none is.
@@ -67,6 +67,7 @@ class CounterState:
     mode: int = 0
     access: int = BOTH
     bcd: bool = False
+    word: int = BOTH << 4
     programmed: bool = False
     reload: int = 0
     low: int = -1
@@ -97,6 +98,7 @@ class Counter:
         state.mode = mode if mode < 6 else mode - 4                 # x10 and x11 are modes 2 and 3
         state.access = word >> 4 & 3
         state.bcd = bool(word & 1)
+        state.word = word & 0x3F
         state.programmed = state.waiting = state.second = False
         state.low = state.switch = state.latched = state.status = -1
         state.limit = RUNS
@@ -234,10 +236,10 @@ class Counter:
             self.state.latched = self._coded(self.count(tick))
 
     def latch_status(self, tick: int) -> None:
-        """Keep the status byte for the next read; one that is latched already stays."""
+        """Keep the status byte for the next read, modes 6 and 7 "exactly as written" (data sheet, "Read-Back Command"); one that is latched already stays."""
         state = self.state
         if state.status < 0:
-            state.status = self.out(tick) << 7 | self.null_count(tick) << 6 | state.access << 4 | state.mode << 1 | state.bcd
+            state.status = self.out(tick) << 7 | self.null_count(tick) << 6 | state.word
 
     def read(self, tick: int) -> int:
         """A byte of the latched status, of the latched count or of the count itself, in this order of precedence."""

@@ -17,7 +17,7 @@ from devices.core.reset import ResetKind
 RST_CNT = Register("RST_CNT", 0, 1, RW, fields=(
     Field("RSVD0", 0, RO), Field("SYS_RST", 1, doc="1: hard reset, 0: the processors only"), Field("RST_CPU", 2, doc="0 to 1 starts the reset"),
     Field("FULL_RST", 3, doc="with a power cycle"), Field("RSVD4", (7, 4), RO)), doc="reset control")
-PORT_A = Register("PORT_A", 0, 1, RW, reset=0x02, fields=(
+PORT_A = Register("PORT_A", 0, 1, RW, fields=(
     Field("FAST_RESET", 0, doc="0 to 1 resets the processors"), Field("A20", 1, doc="address line 20 is passed on"), Field("OTHER", (7, 2), RW)),
     doc="system control port A")
 SYS_RST, RST_CPU, FULL_RST = RST_CNT["SYS_RST"].mask, RST_CNT["RST_CPU"].mask, RST_CNT["FULL_RST"].mask
@@ -51,7 +51,7 @@ class ResetControl(Chip[ResetState]):
 class PortAState:
     """Port 0x92."""
 
-    port_a: int = 0x02
+    port_a: int = 0
 
 
 class SystemControlPortA(Chip[PortAState]):

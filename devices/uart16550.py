@@ -71,6 +71,7 @@ class State:
     Attributes:
         errors: the bits of `ERRORS` as LSR shows them.
         received: characters in the receiver, oldest first, each with its own errors 8 bits higher.
+        buffer: the character that came last without FIFOs.
         full: a character was refused or the receiver filled up since the peer was last told of room.
         traffic: ns when a character last came or was read.
         timed_out: the time-out interrupt, until a character is read.
@@ -91,6 +92,7 @@ class State:
     scr: int = 0
     errors: int = 0
     received: list[int] = field(default_factory=list)
+    buffer: int = 0
     full: bool = False
     traffic: int = 0
     timed_out: bool = False
@@ -193,7 +195,7 @@ class Uart16550(Chip[State]):
     def read_RBR(self) -> int:
         state = self.state
         if not state.received:
-            return 0
+            return self.peek_RBR()
         character = state.received.pop(0)
         state.traffic = self._clock.now()
         state.timed_out = False
@@ -205,7 +207,10 @@ class Uart16550(Chip[State]):
         return character & 0xFF
 
     def peek_RBR(self) -> int:
-        return self.state.received[0] & 0xFF if self.state.received else 0
+        state = self.state
+        if state.received:
+            return state.received[0] & 0xFF
+        return 0 if state.fcr & FIFO_ENABLE else state.buffer              # the buffer register keeps what was read last
 
     def on_THR(self, value: int) -> None:
         state = self.state
@@ -310,8 +315,11 @@ class Uart16550(Chip[State]):
             state.errors |= OE                          # 8.5: a full FIFO keeps what it has, a full buffer is overwritten
             state.full = True
             if fifo:
+                state.traffic = self._clock.now()       # 8.6: the time-out runs from the last character received, kept or not
                 return
             state.received.clear()
+        if not fifo:
+            state.buffer = character & 0xFF
         state.received.append(character)
         state.full = state.full or not self.space()
         state.traffic = self._clock.now()
@@ -401,10 +409,10 @@ class Uart16550(Chip[State]):
         if enabled & LINE and state.errors:
             return Interrupt.LINE
         if enabled & RECEIVED and state.received:
+            if state.timed_out or self._quiet_since() is not None:
+                return Interrupt.TIMEOUT               # 8.6, bit 3: "set along with bit 2 when a time-out interrupt is pending"
             if not state.fcr & FIFO_ENABLE or len(state.received) >= TRIGGERS[state.fcr >> 6]:
                 return Interrupt.RECEIVED
-            if state.timed_out or self._quiet_since() is not None:
-                return Interrupt.TIMEOUT
         if enabled & TRANSMITTER and state.thre:
             return Interrupt.TRANSMITTER
         if enabled & MODEM and state.changed:

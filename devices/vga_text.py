@@ -28,6 +28,10 @@ MODE_3_SEQUENCER = bytes.fromhex("03 00 03 00 02")
 MODE_3_CRTC = bytes.fromhex("5f 4f 50 82 55 81 bf 1f 00 4f 0d 0e 00 00 00 00 9c 8e 8f 28 1f 96 b9 a3 ff")
 MODE_3_GRAPHICS = bytes.fromhex("00 00 00 00 00 10 0e 00 ff")
 MODE_3_ATTRIBUTE = bytes.fromhex("00 01 02 03 04 05 14 07 38 39 3a 3b 3c 3d 3e 3f 0c 00 0f 08 00")
+SEQUENCER_BITS = bytes.fromhex("03 3d 0f 3f 0e")              # what the registers have; other bits read 0
+GRAPHICS_BITS = bytes.fromhex("0f 0f 0f 1f 03 7b 0f 0f ff")
+ATTRIBUTE_BITS = bytes.fromhex("3f 3f 3f 3f 3f 3f 3f 3f 3f 3f 3f 3f 3f 3f 3f 3f ef ff 3f 0f 0f")
+CRTC_BITS = b"\xff" * len(MODE_3_CRTC)
 OVERFLOW, MAX_SCAN, CURSOR_START, CURSOR_END, START, CURSOR, RETRACE_END, SHOWN_END, OFFSET = 0x07, 0x09, 0x0A, 0x0B, 0x0C, 0x0E, 0x11, 0x12, 0x13
 CURSOR_OFF = 0x20
 LOW_GLYPHS = " ☺☻♥♦♣♠•◘○◙♂♀♪♫☼►◄↕‼¶§▬↨↑↓→←∟↔▲▼"
@@ -65,6 +69,7 @@ class State:
     Attributes:
         attribute_data: the next byte at 0x3C0 is data, not an index.
         dac, component: the palette, 6 bits a component, and the next component to be read or written.
+        dac_latch: components of a colour that is being written.
         dac_writes: the palette was last set up for writing.
         cells: character and attribute in turn.
     """
@@ -81,6 +86,7 @@ class State:
     crtc: list[int] = field(default_factory=lambda: list(MODE_3_CRTC))
     attribute: list[int] = field(default_factory=lambda: list(MODE_3_ATTRIBUTE))
     dac: list[int] = field(default_factory=_ega_palette)
+    dac_latch: list[int] = field(default_factory=lambda: [0] * 3)
     component: int = 0
     dac_writes: bool = False
     cells: bytearray = field(default_factory=lambda: bytearray(b" \x07" * (MEMORY // 2)))
@@ -125,12 +131,12 @@ class VgaText(Chip[State]):
             Register("ATTRIBUTE_ADDRESS", 0x00, 1, RW, 0x20, doc="index and data in turn"),
             Register("ATTRIBUTE_READ", 0x01, 1, RO, doc="what the index names"),
             Register("MISC_WRITE", 0x02, 1, WO), Register("INPUT_STATUS_0", 0x02, 1, RO, doc="no switch is sensed, no interrupt pending"),
-            Register("SEQUENCER_INDEX", 0x04, 1, RW), Register("SEQUENCER_DATA", 0x05, 1, RW, MODE_3_SEQUENCER[0]),
+            Register("SEQUENCER_INDEX", 0x04, 1, RW, fields=(Field("INDEX", (2, 0)),)), Register("SEQUENCER_DATA", 0x05, 1, RW, MODE_3_SEQUENCER[0]),
             Register("PEL_MASK", 0x06, 1, RW, 0xFF),
             Register("DAC_STATE", 0x07, 1, RO, 3, doc="0: set up for writing, 3: for reading"), Register("DAC_READ_INDEX", 0x07, 1, WO),
             Register("DAC_WRITE_INDEX", 0x08, 1, RW), Register("DAC_DATA", 0x09, 1, RW, doc="red, green, blue in turn"),
             Register("FEATURE_READ", 0x0A, 1, RO), Register("MISC_READ", 0x0C, 1, RO, 0x67),
-            Register("GRAPHICS_INDEX", 0x0E, 1, RW), Register("GRAPHICS_DATA", 0x0F, 1, RW),
+            Register("GRAPHICS_INDEX", 0x0E, 1, RW, fields=(Field("INDEX", (3, 0)),)), Register("GRAPHICS_DATA", 0x0F, 1, RW),
             Register("CRTC_INDEX", 0x14, 1, RW), Register("CRTC_DATA", 0x15, 1, RW, MODE_3_CRTC[0]),
             Register("INPUT_STATUS_1", 0x1A, 1, RO, doc="retrace; reading it makes 0x3C0 take an index next", fields=(
                 Field("DISABLED", 0, doc="neither line nor frame is being drawn"), Field("VERTICAL_RETRACE", 3))),
@@ -194,7 +200,7 @@ class VgaText(Chip[State]):
         if not state.attribute_data:
             state.attribute_index = value & 0x3F
         else:
-            self._store("attribute", state.attribute, state.attribute_index & 0x1F, value)
+            self._store("attribute", state.attribute, ATTRIBUTE_BITS, state.attribute_index & 0x1F, value)
         state.attribute_data = not state.attribute_data
 
     def peek_ATTRIBUTE_READ(self) -> int:
@@ -226,7 +232,7 @@ class VgaText(Chip[State]):
         return self._fetch(self.state.sequencer, self.state.sequencer_index)
 
     def on_SEQUENCER_DATA(self, value: int) -> None:
-        self._store("sequencer", self.state.sequencer, self.state.sequencer_index, value)
+        self._store("sequencer", self.state.sequencer, SEQUENCER_BITS, self.state.sequencer_index, value)
 
     def peek_GRAPHICS_DATA(self) -> int:
         return self._fetch(self.state.graphics, self.state.graphics_index)
@@ -234,7 +240,7 @@ class VgaText(Chip[State]):
     def on_GRAPHICS_DATA(self, value: int) -> None:
         if self.state.graphics_index == 6 and value & 1:
             self.log.note(self.name, "GRAPHICS_DATA", "graphics mode, which is not modelled", value=value)
-        self._store("graphics", self.state.graphics, self.state.graphics_index, value)
+        self._store("graphics", self.state.graphics, GRAPHICS_BITS, self.state.graphics_index, value)
 
     def peek_CRTC_DATA(self) -> int:
         return self._fetch(self.state.crtc, self.state.crtc_index)
@@ -246,14 +252,14 @@ class VgaText(Chip[State]):
             if index != OVERFLOW:
                 return
             value = state.crtc[OVERFLOW] & ~0x10 | value & 0x10            # its line-compare bit is not protected
-        self._store("crtc", state.crtc, index, value)
+        self._store("crtc", state.crtc, CRTC_BITS, index, value)
 
     def _fetch(self, registers: list[int], index: int) -> int:
         return registers[index] if index < len(registers) else 0
 
-    def _store(self, what: str, registers: list[int], index: int, value: int) -> None:
+    def _store(self, what: str, registers: list[int], bits: bytes, index: int, value: int) -> None:
         if index < len(registers):
-            registers[index] = value
+            registers[index] = value & bits[index]
             self.changes += 1
         else:
             self.log.note(self.name, f"{what} {index:#x}", "written, no such register", value=value)
@@ -281,9 +287,12 @@ class VgaText(Chip[State]):
 
     def on_DAC_DATA(self, value: int) -> None:
         state = self.state
-        state.dac[state.component] = value & 0x3F
+        place = state.component % 3
+        state.dac_latch[place] = value & 0x3F
+        if place == 2:                                                 # the three are taken over together
+            state.dac[state.component - 2:state.component + 1] = state.dac_latch
+            self.changes += 1
         state.component = (state.component + 1) % (3 * PALETTE)
-        self.changes += 1
 
     def on_reset(self) -> None:
         """Mode 3 again, an empty screen."""

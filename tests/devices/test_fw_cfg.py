@@ -94,6 +94,14 @@ def test_what_cannot_be_done_gets_the_error_bit(host: Host) -> None:
     assert host.log.total() == 3
 
 
+def test_a_read_that_memory_refuses_has_read_all_the_same(host: Host) -> None:
+    host.read(SIGNATURE, 0)
+    assert host.dma(READ, 2, 1 << 40) == ERROR
+    assert host.chip.blocks["data"].read(0, 1) == ord("M")
+    assert host.dma(WRITE, 1, 0x1000) == ERROR
+    assert host.chip.blocks["data"].read(0, 1) == 0, "so has a write that the item refuses"
+
+
 def test_a_descriptor_outside_memory_is_noted(host: Host) -> None:
     host.start(1 << 50)
     assert "unreachable" in host.log.lines[0]

@@ -188,3 +188,11 @@ def test_snapshot_keeps_what_is_due(hpet: Bench) -> None:
     other.time.advance(SECOND)
     other.chip.restore(hpet.chip.save())
     assert other.clock.run_due() == 1 and len(other.edges) == 1
+
+
+def test_2_3_8_val_set_clears_itself_with_either_half(hpet: Bench) -> None:
+    for half in (0x8, 0xC):
+        hpet.put(T0, VAL_SET)
+        assert hpet.get(T0) & VAL_SET
+        hpet.put(T0 + half, 1, 4)
+        assert not hpet.get(T0) & VAL_SET

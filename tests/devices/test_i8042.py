@@ -244,6 +244,17 @@ def test_reset_line(ps2: Bench) -> None:
     assert ps2.drain() == [0x03]
 
 
+def test_output_port_has_idle_lines_and_keeps_what_is_written(ps2: Bench) -> None:
+    ps2.command(0xD0)
+    assert ps2.drain() == [0xCF], "clock and data of both serial lines are high"
+    ps2.command(0xD1, 0xFF)
+    ps2.command(0xD0)
+    assert ps2.drain() == [0xCF], "bits 4 and 5 follow the output buffer"
+    ps2.command(0xD1, 0x47)
+    ps2.command(0xD0)
+    assert ps2.drain() == [0x47]
+
+
 def test_unknown_command_is_noted(ps2: Bench) -> None:
     ps2.command(0xB5)
     assert ps2.log.total() == 1 and ps2.drain() == []

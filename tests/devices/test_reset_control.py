@@ -27,9 +27,9 @@ def test_13_7_1_a_rising_rst_cpu_resets_as_the_other_bits_say(first: int, second
 def test_port_92_resets_on_the_edge_and_keeps_a20() -> None:
     asked: list[ResetKind] = []
     port = SystemControlPortA(AccessLog(), asked.append).blocks["port"]
-    assert port.read(0, 1) == 0x02
-    port.write(0, 1, 0x00)
-    assert port.read(0, 1) == 0 and not asked
+    assert port.read(0, 1) == 0, "nothing is asked of A20 after a reset; the keyboard controller's output port holds it up"
+    port.write(0, 1, 0x02)
+    assert port.read(0, 1) == 0x02 and not asked
     port.write(0, 1, 0x03)
     port.write(0, 1, 0x03)
     assert asked == [ResetKind.INIT]

@@ -201,6 +201,35 @@ def test_8_6_time_out_after_four_characters(uart: Bench) -> None:
     assert uart.irq.level and [uart[RBR], uart[RBR]] == [ord("b"), ord("c")] and not uart.irq.level
 
 
+def test_8_6_a_time_out_is_shown_before_the_trigger_level(uart: Bench) -> None:
+    """Bit 3 is "set along with bit 2 when a time-out interrupt is pending", whether or not the FIFO has come to its trigger level."""
+    uart[IIR], uart[IER] = 0x41, 1
+    uart.chip.receive(b"abcde")
+    assert uart[IIR] == 0xC0 | Interrupt.RECEIVED
+    uart.wait(4 * CHARACTER + 1000)
+    assert uart[IIR] == 0xC0 | Interrupt.TIMEOUT
+    assert uart[RBR] == ord("a") and uart[IIR] == 0xC0 | Interrupt.RECEIVED
+    assert uart[RBR] == ord("b") and uart[IIR] == 0xC0 | Interrupt.NONE
+
+
+def test_8_6_a_lost_character_restarts_the_time_out_too(uart: Bench) -> None:
+    uart[IIR], uart[IER] = 0xC1, 1
+    uart.chip.receive(b"a" * 16)
+    uart.wait(3 * CHARACTER)
+    uart.chip.receive(b"b")
+    uart.wait(3 * CHARACTER)
+    assert uart[IIR] == 0xC0 | Interrupt.RECEIVED, "the last character came three characters' times ago, if it was lost"
+    uart.wait(CHARACTER + 1000)
+    assert uart[IIR] == 0xC0 | Interrupt.TIMEOUT
+
+
+def test_without_fifos_the_buffer_keeps_what_came_last(uart: Bench) -> None:
+    uart.chip.receive(b"a")
+    assert [uart[RBR], uart[RBR]] == [ord("a")] * 2
+    uart[IIR] = 1
+    assert uart[RBR] == 0
+
+
 def test_8_6_traffic_restarts_the_time_out(uart: Bench) -> None:
     uart[IIR], uart[IER] = 0xC1, 1
     for _ in range(5):

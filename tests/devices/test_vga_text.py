@@ -95,6 +95,19 @@ def test_palette(vga: Bench) -> None:
     assert [vga.into(DAC_DATA) for _ in range(3)] == [1, 2, 63] and vga.into(DAC_READ) == 3
 
 
+def test_a_colour_is_taken_over_with_its_third_component(vga: Bench) -> None:
+    vga.out(DAC_WRITE, 4)
+    vga.out(DAC_DATA, 1, 2, 3, 40, 50)
+    vga.out(DAC_WRITE, 4)
+    vga.out(DAC_DATA, 11, 22)
+    vga.out(DAC_READ, 4)
+    assert [vga.into(DAC_DATA) for _ in range(3)] == [1, 2, 3]
+    vga.out(DAC_WRITE, 4)
+    vga.out(DAC_DATA, 11, 22, 33)
+    vga.out(DAC_READ, 4)
+    assert [vga.into(DAC_DATA) for _ in range(3)] == [11, 22, 33]
+
+
 def test_retrace_comes_70_times_a_second(vga: Bench) -> None:
     rises, before = 0, 0
     for _ in range(40_000):
@@ -114,6 +127,24 @@ def test_registers_read_back(vga: Bench) -> None:
     assert vga.into(GRAPHICS + 1) == 0x0E
     vga.out(PEL_MASK, 0x0F)
     assert vga.into(PEL_MASK) == 0x0F
+
+
+def test_reserved_bits_read_0(vga: Bench) -> None:
+    def attribute(index: int) -> int:
+        vga.into(STATUS)
+        vga.out(ATTRIBUTE, index, 0xFF)
+        return vga.into(ATTRIBUTE_READ)
+
+    def indexed(port: int, index: int) -> int:
+        vga.index(port, index, 0xFF)
+        return vga.into(port + 1)
+
+    assert [indexed(SEQUENCER, index) for index in range(5)] == [0x03, 0x3D, 0x0F, 0x3F, 0x0E]
+    assert [indexed(GRAPHICS, index) for index in (0, 1, 2, 3, 4, 5, 7, 8)] == [0x0F, 0x0F, 0x0F, 0x1F, 0x03, 0x7B, 0x0F, 0xFF]
+    assert [attribute(index) for index in (0, 15, 0x10, 0x11, 0x12, 0x13, 0x14)] == [0x3F, 0x3F, 0xEF, 0xFF, 0x3F, 0x0F, 0x0F]
+    vga.out(SEQUENCER, 0xFF)
+    vga.out(GRAPHICS, 0xFF)
+    assert (vga.into(SEQUENCER), vga.into(GRAPHICS)) == (0x07, 0x0F)
 
 
 def test_what_is_not_there_is_noted(vga: Bench) -> None:
