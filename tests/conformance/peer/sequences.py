@@ -255,15 +255,15 @@ def fw_cfg(rng: random.Random) -> Iterator[str]:
 
 
 def pci(rng: random.Random) -> Iterator[str]:
-    """PAM, interrupt routes, interrupt line, in bytes, words and double words."""
+    """PAM, interrupt routes, in bytes, words and double words. PAM0 as 30 at most: mch-pam0."""
     for _ in range(120):
         size, suffix = rng.choice(((1, ""), (2, "w"), (4, "l")))
-        base, end, mask = rng.choice(((0x80000090, 0x97, 0x33333333), (0x8000F860, 0x64, 0x8F8F8F8F), (0x8000F868, 0x6C, 0x8F8F8F8F)))
+        base, end, mask = rng.choice(((0x80000090, 0x97, 0x33333330), (0x8000F860, 0x64, 0x8F8F8F8F), (0x8000F868, 0x6C, 0x8F8F8F8F)))
         offset = rng.randrange(base & 0xFF, end, size)
         if offset + size > end:
             continue
         yield f"outl cf8 {base & ~0xFF | offset & 0xFC:x}"
-        yield f"out{suffix} {0xCFC + (offset & 3):x} {rng.getrandbits(8 * size) & mask & (1 << 8 * size) - 1:x}"
+        yield f"out{suffix} {0xCFC + (offset & 3):x} {rng.getrandbits(8 * size) & mask >> 8 * (offset & 3) & (1 << 8 * size) - 1:x}"
         yield f"in{suffix} {0xCFC + (offset & 3):x}"
         yield "inl cfc"
 
