@@ -85,6 +85,7 @@ DEBUG_MORE = """\
 examples:
   python folkering.py debug --firmware bios.bin
   python folkering.py debug --kernel vmlinuz --append console=ttyS0 -c 'continue'
+  python folkering.py debug --kernel vmlinuz --initrd initrd --append console=ttyS0 -c 'wait # ' -c 'type nproc' -c 'trace on com1' -c 'continue 0.1'
   python folkering.py debug --load booted -c cpus -c registers -c why
 
 exit codes: 0, or with -c 1 if a command could not be carried out; 2 wrong usage; 4 set-up failed"""
@@ -222,7 +223,7 @@ def debug_parser() -> Parser:
     """`debug`."""
     parser = Parser("debug", "(--kernel FILE [--initrd FILE] [--append TEXT] | --firmware FILE | --load FILE) [OPTION]...", DEBUG_HELP, DEBUG_MORE)
     _guest_options(parser, "what to debug", clock="instructions")
-    parser.add_argument("--symbols", metavar="FILE", type=_file, help="an ELF file whose symbols name addresses")
+    parser.add_argument("--symbols", metavar="FILE", type=_file, help="names for addresses: an ELF file, or lines like System.map's")
     parser.add_argument("--serial", metavar="stdio|none|FILE", default="stdio", type=_output, help="where the guest's output goes (default stdio)")
     parser.add_argument("--replay", metavar="FILE", type=_file, help="debug what `run --record FILE` recorded; give what that was given to start")
     parser.add_argument("-c", dest="commands", metavar="COMMAND", action="append", default=[], help="carry out COMMAND and leave; may be given several times")

@@ -7,9 +7,10 @@ one of them could not be; without, lines are read until `quit` or the end of the
 from __future__ import annotations
 
 import contextlib
+import re
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from devices.backends.output import Recorder
@@ -21,6 +22,9 @@ from machine.recording import read
 from machine.run_command import NONE, STDIO, RunOptions, disks_of, machine_of, recorder_of
 
 PROMPT = "(folkering) "
+ESCAPE = b"\x1b"
+QUESTION = re.compile(rb"\x1b(\[[0-9;?>=]*[cn]|Z)")               # ECMA-48 DA, DSR and DECID: a terminal answers them
+BEGUN = re.compile(rb"\x1b(\[[0-9;?>=]{0,16})?$")
 WORD_ENDS = " \t+-:"
 FAILED = 1
 
@@ -47,15 +51,16 @@ def debug(options: DebugOptions) -> int:
     try:
         voice = Voice(serial, shared=options.run.serial == STDIO)
         machine.board.serial_out = voice.guest
-        machine.flush.append(serial.flush)
+        machine.flush.append(voice.flush)
         if options.run.replay is not None:
             read(options.run.replay).player(machine)
         monitor = Monitor(machine, voice.say, symbols)
+        voice.running = lambda: monitor.running
         with _ctrl_c(monitor):
             if options.commands:
-                done = [_carry_out(monitor, line, serial) for line in options.commands if not monitor.leaving]
+                done = [_carry_out(monitor, line, voice) for line in options.commands if not monitor.leaving]
                 return 0 if all(done) else FAILED
-            return _converse(monitor, serial)
+            return _converse(monitor, voice)
     finally:
         machine.close()
         for opened in (serial, *disks):
@@ -63,26 +68,44 @@ def debug(options: DebugOptions) -> int:
 
 
 class Voice:
-    """The guest's output and the console's lines, in their order; where they share a terminal, a line of the console begins a line."""
+    """The guest's output and the console's lines, in their order.
+
+    Where they share a terminal, a line of the console begins a line, and what the guest asks of its terminal is left out: the answers would be typed here.
+    """
 
     def __init__(self, serial: Terminal | Recorder, shared: bool) -> None:
         self._serial, self._shared = serial, shared
         self._in_line = False
+        self._held = b""
+        self._said = bytearray()
+        self.running: Callable[[], bool] = lambda: False      # while it does, the guest's words come in pieces and not between the lines of a trace
 
     def guest(self, data: bytes) -> None:
         """The guest says something."""
-        self._serial.write(data)
-        self._in_line = self._shared and not data.endswith((b"\n", b"\r"))
+        if self._shared and (self._held or ESCAPE in data):
+            data = QUESTION.sub(b"", self._held + data)
+            begun = BEGUN.search(data)
+            data, self._held = (data, b"") if begun is None else (data[:begun.start()], data[begun.start():])
+        self._said += data
+
+    def flush(self) -> None:
+        """What the guest has said comes out."""
+        if self._said:
+            self._serial.write(bytes(self._said))
+            self._in_line = self._shared and not self._said.endswith((b"\n", b"\r"))
+            self._said.clear()
+        self._serial.flush()
 
     def say(self, line: str) -> None:
         """The console says a line."""
-        self._serial.flush()
+        if not self.running():
+            self.flush()
         sys.stdout.write("\n" + line + "\n" if self._in_line else line + "\n")
         sys.stdout.flush()
         self._in_line = False
 
 
-def _converse(monitor: Monitor, serial: Terminal | Recorder) -> int:
+def _converse(monitor: Monitor, voice: Voice) -> int:
     _edit_lines(monitor)
     monitor.say("`help` lists the commands; Ctrl-C stops a running machine, Ctrl-D leaves.")
     monitor.where()
@@ -98,7 +121,7 @@ def _converse(monitor: Monitor, serial: Terminal | Recorder) -> int:
         except KeyboardInterrupt:
             monitor.say("")
             continue
-        _carry_out(monitor, line, serial)
+        _carry_out(monitor, line, voice)
     return 0
 
 
@@ -123,14 +146,14 @@ def _edit_lines(monitor: Monitor) -> None:
         readline.parse_and_bind("set enable-bracketed-paste off")
 
 
-def _carry_out(monitor: Monitor, line: str, serial: Terminal | Recorder) -> bool:
+def _carry_out(monitor: Monitor, line: str, voice: Voice) -> bool:
     try:
         return monitor.execute(line)
     except (MachineError, OSError) as trouble:
         sys.stderr.write(f"folkering: {trouble}\n")
         return False
     finally:
-        serial.flush()
+        voice.flush()
         sys.stdout.flush()
 
 

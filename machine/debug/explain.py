@@ -25,7 +25,7 @@ NAMES = {0: "#DE divide error", 1: "#DB debug", 2: "NMI", 3: "#BP breakpoint", 4
 WITH_ERROR_CODE = frozenset({8, 10, 11, 12, 13, 14, 17})
 WITH_SELECTOR = frozenset({10, 11, 12, 13})
 GATES = {0x5: "task gate", 0x6: "16-bit interrupt gate", 0x7: "16-bit trap gate", 0xE: "interrupt gate", 0xF: "trap gate"}
-PAGE_FAULT = 14
+PAGE_FAULT, DOUBLE_FAULT = 14, 8
 SHOWN = 8
 NEW_STACK = 0x7                      # of a 64-bit gate: which of the TSS's stacks
 
@@ -37,13 +37,18 @@ def why(target: Target, cpu: int, symbols: Symbols) -> list[str]:
     if not exceptions:
         return [f"processor {cpu} has met no exception yet"]
     lines = [sentence(exception, symbols) for exception in exceptions]
-    last = next((one for one in reversed(exceptions) if not one.software), exceptions[-1])
-    lines += [f"behind the {title(last)}, as it is now:", *_instruction(target, cpu, last, symbols)]
+    first = next((number for number in reversed(range(len(exceptions))) if not exceptions[number].software), len(exceptions) - 1)
+    if exceptions[first].vector == DOUBLE_FAULT and first and not exceptions[first - 1].software:
+        first -= 1                                       # the one whose delivery failed says more
+    last, before = exceptions[first], exceptions[first - 1] if first else None
+    lines.append(f"behind the {title(last)}, as it is now:")
+    if before is None or not before.software or before.rip != last.rip:     # an INT that could not be delivered: its instruction is the one before
+        lines += _instruction(target, cpu, last, symbols)
     if last.vector == PAGE_FAULT:
         lines += walk_lines(target, cpu, last.cr2)
     elif last.vector in WITH_SELECTOR and last.error:
         lines += _selector(target, cpu, last.error)
-    lines.append("  " + gate(target, cpu, last.vector, symbols))
+    lines += ["  " + gate(target, cpu, one.vector, symbols) for one in exceptions[first:]]
     if target.vcpu(cpu).activity.value == "shutdown":
         lines.append("the exception met while #DF was being delivered was a third one: the processor has shut down (triple fault)")
     return lines

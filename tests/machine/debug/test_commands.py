@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from machine import Configuration, Firmware, Machine
+from machine.debug.command import Voice
 from machine.debug.monitor import Monitor
 from machine.debug.symbols import Symbols
 from machine.errors import LoadError
@@ -255,3 +256,43 @@ def test_why_tells_the_descriptor_that_a_selector_names() -> None:
     text = console.said("why")
     assert "#GP general protection at " in text and "mov ss, eax" in text and "GDT 0x0010: 64-bit code" in text and "interrupt gate to 0x10:0x20100" in text
     console.machine.close()
+
+
+class Heard:
+    """In a terminal's place."""
+
+    def __init__(self) -> None:
+        self.text = b""
+
+    def write(self, data: bytes) -> None:
+        self.text += data
+
+    def flush(self) -> None:
+        return
+
+
+def test_what_a_guest_asks_of_its_terminal_is_not_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    """A shell asks where the cursor is; the answer would come as if typed at the console."""
+    for piece in (1, 2, 100):
+        heard = Heard()
+        voice = Voice(heard, shared=True)  # type: ignore[arg-type]
+        text = b"\x1b[1mred\x1b[0m / # \x1b[6n\x1b[?7l\x1b[c\x1bZ.\x1b"
+        for at in range(0, len(text), piece):
+            voice.guest(text[at:at + piece])
+        voice.flush()
+        assert heard.text == b"\x1b[1mred\x1b[0m / # \x1b[?7l."
+        voice.guest(b"[31mx\n")
+        voice.flush()
+        assert heard.text.endswith(b"\x1b[31mx\n")
+    voice.guest(b"half a line")
+    voice.running = lambda: True
+    voice.say("of a trace")
+    voice.running = lambda: False
+    voice.say("one")
+    voice.say("two")
+    assert capsys.readouterr().out == "of a trace\n\none\ntwo\n"
+    heard = Heard()
+    other = Voice(heard, shared=False)  # type: ignore[arg-type]
+    other.guest(b"\x1b[6n")
+    other.flush()
+    assert heard.text == b"\x1b[6n", "a file gets all of it"

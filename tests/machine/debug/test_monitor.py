@@ -110,7 +110,8 @@ def test_a_page_fault_shows_its_walk() -> None:
     monitor.execute("why")
     text = "\n".join(lines)
     assert "#PF page fault at 0x1000a, 64-bit code, ring 0: a write to 0x1234567890 by the supervisor: not present" in text
-    assert "behind the #DF double fault, as it is now:" in text and "vector 0x08: empty" in text
+    assert "behind the #PF page fault, as it is now:\n  0x1000a  488918  mov qword ptr [rax], rbx\n  4-level walk of 0x1234567890, CR3 0x9000" in text
+    assert "not present\n  vector 0x0e: empty\n  vector 0x08: empty" in text, "and why it became a double fault"
     machine.close()
 
 
