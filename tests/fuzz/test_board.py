@@ -6,13 +6,15 @@ import random
 
 import pytest
 
+from devices.backends.disk import MemoryDisk
 from devices.core.bus import Bus
 from devices.pci.config_space import COMMAND, IO, MASTER, MEMORY
 from machine.boot import Firmware
-from machine.cards import CARDS
+from machine.cards import CARDS, disk_card
 from machine.machine import Configuration, Machine
 
 HALT = bytes(0x10000 - 16) + b"\xf4" * 16
+CARDS_ALL = (*CARDS.values(), disk_card(MemoryDisk(bytes(1 << 16))))
 SIZES = (1, 1, 1, 2, 4, 4, 8)
 PASSES = (1_000, 1_000_000, 1_000_000_000, 1_000_000_000_000)       # ns
 
@@ -22,7 +24,7 @@ class Guest:
 
     def __init__(self, seed: int) -> None:
         self.chance = random.Random(seed)
-        self.machine = Machine(Firmware(HALT), Configuration(memory=16 << 20, cpus=2, clock="instructions", cards=tuple(CARDS.values())))
+        self.machine = Machine(Firmware(HALT), Configuration(memory=16 << 20, cpus=2, clock="instructions", cards=CARDS_ALL))
         self.machine.board.as_firmware_leaves_it()
         for card in self.machine.board.cards.values():
             card.config.write(COMMAND, 2, IO | MEMORY | MASTER)

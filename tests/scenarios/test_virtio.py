@@ -210,6 +210,7 @@ def test_forks_and_snapshots_have_disks_of_their_own(filled: tuple[Path, str], t
         copy.type(f"{word}\n")
     for copy, word in zip(copies, ("one", "two", "three"), strict=True):
         copy.wait_for(f"^it says {word}$")
+        assert not [line for line in copy.machine.log.lines if "virtio" in line]
     for copy in copies[1:]:
         copy.close()
     assert filled[0].read_bytes() == before
