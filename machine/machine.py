@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 POLL_INTERVAL = 2_000_000           # ns of host time between two looks at host input while a guest is busy
 LONGEST_SLEEP = 3600.0              # s
+MOST_OVERSLEPT = 100_000_000        # ns by which paced time may be late and is made up for
 MAX_CPUS = 64
 VIRTUAL_WALL_START = 1_767_225_600_000_000_000    # 2026-01-01: what the calendar shows at power-on where runs must repeat
 HOST, INSTRUCTIONS = "host", "instructions"
@@ -107,6 +108,8 @@ class Machine:
         script: what comes from outside by itself, when that is played back.
         alarm: ns of virtual time at which whoever drives the machine wants to be asked again, between two slices. It is none of the machine's deadlines: a turn
             that it cuts short goes on.
+        paced: with the instruction clock, while all processors stand, virtual time passes as the host's does instead of jumping to the next deadline: for a
+            person at the guest's console, whose patience the guest's time-outs are made for. It matters to the host alone.
 
     Args:
         boot: what it starts with.
@@ -147,6 +150,8 @@ class Machine:
         self.listeners: list[Callable[[str, bytes], None]] = []
         self.script: Script | None = None
         self.alarm: int | None = None
+        self.paced = False
+        self._overslept = 0                  # ns of the host's time by which paced virtual time is late
         self.board.on_input = self.came
         self.flush: list[Callable[[], None]] = []
         self._wake_read, self._wake_write = os.pipe()
@@ -392,7 +397,8 @@ class Machine:
         for when in (self.alarm, None if self.script is None else self.script.wakes()):
             if when is not None and when > before:
                 due = when if due is None else min(due, when)
-        if isinstance(self.time, InstructionTime) and due is not None:
+        paced = self.paced and self.script is None and isinstance(self.time, InstructionTime)
+        if isinstance(self.time, InstructionTime) and due is not None and not paced:
             self.stats.idle_ns += max(0, due - self.time.now())
             self.time.skip_to(due)
             return
@@ -400,11 +406,16 @@ class Machine:
         if due is None and not has_service and (self.script is not None or not readers):
             self._ended = Outcome(ExitReason.DEAD, detail="every processor is halted and nothing can wake one")
             return
-        wait = LONGEST_SLEEP if due is None else max(0.0, (due - before) / 1e9)
+        wait = LONGEST_SLEEP if due is None else max(0.0, (due - before - self._overslept) / 1e9)
         if deadline is not None:
             wait = min(wait, max(0.0, (deadline - host_time()) / 1e9))
+        began = host_time()
         self._asleep = True
-        if self._woken or any(source.pump() for source in self.inputs):
+        backlog = [source.pump() for source in self.inputs]
+        if any(vcpu.runnable for vcpu in self.engine.vcpus):                   # by what has just come: not a moment passes
+            self._asleep = False
+            return
+        if self._woken or any(backlog):
             wait = 0.0
         self._woken = False
         ready, _, _ = select.select([self._wake_read, *readers], [], [], wait)
@@ -412,6 +423,10 @@ class Machine:
         if self._wake_read in ready:
             os.read(self._wake_read, 4096)
         self._polled = 0
+        if paced and isinstance(self.time, InstructionTime):
+            reached = before + self._overslept + host_time() - began
+            self._overslept = 0 if due is None else max(0, min(reached - due, MOST_OVERSLEPT))
+            self.time.skip_to(reached if due is None else min(due, reached))
         self.stats.idle_ns += self.clock.now() - before
 
     def _serve_inputs(self) -> None:

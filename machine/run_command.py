@@ -127,6 +127,7 @@ def run(options: RunOptions) -> int:
         failure, outcome, unfinished = None, Outcome(ExitReason.STOPPED), ""
         try:
             if isinstance(serial, Terminal):
+                machine.paced = serial.interactive
                 serial.make_raw()
             def until() -> bool:
                 return (watch is not None and watch.found) or (player is not None and player.arrived)

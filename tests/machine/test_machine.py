@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -11,7 +12,10 @@ import pytest
 
 from devices.core.log import UnmodelledAccess
 from machine import Configuration, ExitReason, Firmware, Machine, MachineError
+from machine.checkpoint import digest
 from machine.machine import HOST, INSTRUCTIONS
+from machine.recording import Recorder
+from machine.replay import Event, Player
 from tests.machine.rom import EIGHT_BITS, rom, say
 
 Build = Callable[..., Machine]
@@ -218,3 +222,96 @@ def test_what_cannot_be_built_gets_one_line() -> None:
         with pytest.raises(MachineError, match=says) as caught:
             Machine(image, configuration)
         assert "\n" not in str(caught.value)
+
+
+# --- a person at the console, on the instruction clock ---------------------------------------------------------------------------------------
+TICKS = ("xor ax, ax; mov ds, ax; mov ss, ax; mov sp, 0x7000; mov word ptr [0x80], 0x7c00; mov word ptr [0x82], 0;"
+         "mov word ptr [0x90], 0x7c00; mov word ptr [0x92], 0;"
+         "mov al, 0x11; out 0x20, al; mov al, 0x20; out 0x21, al; mov al, 4; out 0x21, al; mov al, 1; out 0x21, al; mov al, 0xee; out 0x21, al;"
+         "mov al, 0x34; out 0x43, al; mov al, 0; out 0x40, al; out 0x40, al;"
+         + EIGHT_BITS + "mov dx, 0x3fc; mov al, 8; out dx, al; mov dx, 0x3f9; mov al, 1; out dx, al; sti;"
+         "again: hlt; mov dx, 0x3fd; in al, dx; test al, 1; jz again; mov dx, 0x3f8; in al, dx; out dx, al; mov al, 7; inc bx; cmp bx, 2; jne again;"
+         "out 0xf4, al; hlt")
+END_OF_INTERRUPT = bytes.fromhex("50 b020 e620 58 cf")
+
+
+class Person:
+    """The host's clock and its waiting, and somebody who types at two moments of the host's. Waiting takes a little longer than was asked for."""
+
+    LATE = 60_000
+
+    def __init__(self, machine: Machine, *when: int) -> None:
+        self.now, self.waits, self._machine, self._when = 1_000_000_000, list[float](), machine, list(when)
+        machine.inputs.append(self)
+
+    def fileno(self) -> int:
+        return 99
+
+    def pump(self) -> bool:
+        while self._when and self._when[0] <= self.now:
+            self._when.pop(0)
+            self._machine.board.serial.receive(b"k")
+        return False
+
+    def host_time(self) -> int:
+        self.now += 1_000
+        return self.now
+
+    def select(self, readers: list[int], _writers: list[int], _others: list[int], wait: float) -> tuple[list[int], list[int], list[int]]:
+        self.waits.append(wait)
+        end = self.now + int(wait * 1e9) + self.LATE
+        key = self._when[0] if self._when and self._when[0] < end else None
+        self.now = end if key is None else max(key, self.now)
+        return ([99] if key is not None else []), [], []
+
+
+def test_idle_time_is_the_hosts_where_a_person_types(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And what was recorded so is played without the person at any speed."""
+    lines: list[bytes] = []
+    machine = build(TICKS)
+    machine.board.as_firmware_leaves_it()
+    machine.memory.write(0x7C00, END_OF_INTERRUPT)
+    person = Person(machine, 1_000_000_000 + 2_345_678_901, 1_000_000_000 + 4_000_000_001)
+    monkeypatch.setattr("machine.machine.host_time", person.host_time)
+    monkeypatch.setattr("machine.machine.select.select", person.select)
+    machine.paced = True
+    recorder = Recorder(machine, lines.append)
+    assert machine.run(timeout=20).reason is ExitReason.DEBUG_EXIT
+    recorder.finish()
+    assert len(person.waits) > 70 and 0.05 < max(person.waits) < 0.055, "it sleeps from tick to tick"
+    assert 3_990_000_000 < machine.clock.now() < 4_000_000_000, "late by what a host's tick of waiting is too long, and does not get later"
+    first, second = (json.loads(line) for line in lines if b"com1" in line)
+    assert 2_340_000_000_000 < first[1] < 2_346_000_000_000 and first[1] % 54_925_000_000 > 1_000_000_000 and second[0] > first[0]
+    again = build(TICKS)
+    again.board.as_firmware_leaves_it()
+    again.memory.write(0x7C00, END_OF_INTERRUPT)
+    player = Player(again, [Event(*event[:2], event[2], event[3].encode("latin-1")) for event in (first, second)])
+    person.waits.clear()
+    again.paced = True
+    assert again.run(timeout=20).reason is ExitReason.DEBUG_EXIT and player.position == 2
+    assert digest(again) == digest(machine) and not person.waits
+
+
+def test_what_comes_while_the_machine_is_about_to_sleep_wakes_it(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Input that was moved at the last look before a wait was waited with, until the next deadline."""
+    machine = build(TICKS, HOST)
+    machine.board.as_firmware_leaves_it()
+    machine.memory.write(0x7C00, END_OF_INTERRUPT)
+    waits: list[float] = []
+
+    class Late:
+        def fileno(self) -> None:
+            return None
+
+        def pump(self) -> bool:
+            if machine._asleep and machine.board.serial.space() and not waits:
+                machine.board.serial.receive(b"k")
+            return False
+
+    def select_at_once(_readers: list[int], _writers: list[int], _others: list[int], wait: float) -> tuple[list[int], list[int], list[int]]:
+        waits.append(wait)
+        return [], [], []
+
+    machine.inputs.append(Late())
+    monkeypatch.setattr("machine.machine.select.select", select_at_once)
+    assert machine.run(timeout=GENEROUS).reason is ExitReason.DEBUG_EXIT and not waits, "two characters were read before anybody slept"
