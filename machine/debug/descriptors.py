@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from machine.debug.registers import BY_NAME
 from machine.errors import TargetError
 from machine.engine import abi
 
@@ -47,7 +46,7 @@ def descriptor_at(target: Target, cpu: int, selector: int) -> str:
 
 
 def _wide(target: Target, cpu: int) -> bool:
-    return bool(BY_NAME["efer"].read(target.vcpu(cpu)) & LMA)
+    return bool(target.value(cpu, "efer") & LMA)
 
 
 def _table(target: Target, cpu: int, name: str, place: int, at: int) -> list[str]:

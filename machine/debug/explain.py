@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from machine.debug.descriptors import descriptor_at
 from machine.debug.disassembly import decode
-from machine.debug.registers import BY_NAME
 from machine.debug.symbols import NO_SYMBOLS
 from machine.engine import abi
 from machine.errors import TargetError
@@ -104,7 +103,7 @@ def _selector(target: Target, cpu: int, error: int) -> list[str]:
 def walk_lines(target: Target, cpu: int, linear: int) -> list[str]:
     """A page walk, an entry a line."""
     walk = target.walk(cpu, linear)
-    lines = [f"  {walk.mode} walk of {linear:#x}, CR3 {BY_NAME['cr3'].read(target.vcpu(cpu)):#x}"]
+    lines = [f"  {walk.mode} walk of {linear:#x}, CR3 {target.value(cpu, 'cr3'):#x}"]
     lines += [f"    {step.level:5} at {step.address:#x}: {step.entry:#018x}  {step.words}" for step in walk.steps]
     if walk.physical is not None:
         lines.append(f"    = {walk.physical:#x}, {walk.rights}")
@@ -115,8 +114,8 @@ def gate(target: Target, cpu: int, vector: int, symbols: Symbols = NO_SYMBOLS) -
     """Where the processor's table leads for a vector."""
     vcpu = target.vcpu(cpu)
     base, limit = vcpu.field(abi.ENV_IDT + abi.SEGMENT_BASE, 8), vcpu.field(abi.ENV_IDT + abi.SEGMENT_LIMIT, 4)
-    protected = BY_NAME["cr0"].read(vcpu) & 1
-    size = 16 if BY_NAME["efer"].read(vcpu) & 0x400 else 8 if protected else 4
+    protected = target.value(cpu, "cr0") & 1
+    size = 16 if target.value(cpu, "efer") & 0x400 else 8 if protected else 4
     if vector * size + size - 1 > limit:
         return f"vector {vector:#04x} is beyond the {'IDT' if protected else 'IVT'}'s limit of {limit:#x}"
     try:

@@ -45,10 +45,10 @@ def register(target: Target, cpu: int, name: str) -> int | None:
     if name in ("ip", "eip") and not vcpu.in_long_mode:
         return vcpu.rip
     if name in BY_NAME:
-        return BY_NAME[name].read(vcpu)
+        return target.value(cpu, name)
     if name in PARTS:
         whole, low, bits = PARTS[name]
-        return BY_NAME[whole].read(vcpu) >> low & (1 << bits) - 1
+        return target.value(cpu, whole) >> low & (1 << bits) - 1
     return None
 
 
@@ -59,7 +59,7 @@ def set_register(target: Target, cpu: int, name: str, value: int) -> None:
         if not -(1 << bits - 1) <= value < 1 << bits:
             raise ValueError(f"{name} has {bits} bits")
         mask = (1 << bits) - 1
-        old = BY_NAME[whole].read(target.vcpu(cpu))
+        old = target.value(cpu, whole)
         name, value = whole, old & ~(mask << low) | (value & mask) << low
     if name not in BY_NAME:
         raise ValueError(f"there is no register {name}")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from machine.engine import abi
 from machine.engine.cpuid import PHYSICAL_BITS
 from machine.errors import TargetError
+from machine.msrs import TPR
 
 if TYPE_CHECKING:
     from machine.debug.target import Target
@@ -140,6 +141,13 @@ def load_cr4(vcpu: Vcpu, value: int) -> None:
     if vcpu.field(abi.ENV_EFER, 8) & LMA and not value & PAE:
         raise TargetError("cr4: PAE cannot be cleared in long mode")
     vcpu.write_control(4, value)
+
+
+def load_cr8(target: Target, cpu: int, value: int) -> None:
+    """The task priority of the local APIC. Raises TargetError for what MOV to CR8 answers with #GP."""
+    if value >> 4:
+        raise TargetError("cr8: it has four bits")
+    target.lapic(cpu).blocks["registers"].write(TPR, 4, value << 4)
 
 
 def load_efer(vcpu: Vcpu, value: int) -> None:

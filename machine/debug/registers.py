@@ -26,43 +26,44 @@ FLAGS = {"CF": 0, "": 1, "PF": 2, "AF": 4, "ZF": 6, "SF": 7, "TF": 8, "IF": 9, "
 
 @dataclass(frozen=True, slots=True)
 class Register:
-    """One register: its name, bits, GDB type and feature, how it is read, and how it is written: (target, processor, value), which may raise TargetError."""
+    """One register: its name, bits, GDB type and feature, how it is read, (target, processor), and written: (target, processor, value), or TargetError."""
 
     name: str
     bits: int
     type: str
     feature: str
-    read: Callable[[Vcpu], int]
+    read: Callable[[Target, int], int]
     write: Callable[[Target, int, int], None]
 
-    def get(self, vcpu: Vcpu) -> bytes:
+    def get(self, target: Target, cpu: int) -> bytes:
         """Its value as GDB sends it: little endian."""
-        return (self.read(vcpu) & (1 << self.bits) - 1).to_bytes(self.bits // 8, "little")
+        return (self.read(target, cpu) & (1 << self.bits) - 1).to_bytes(self.bits // 8, "little")
 
 
 def _general(name: str, index: int) -> Register:
     kind = "data_ptr" if name in ("rbp", "rsp") else "int64"
-    return Register(name, 64, kind, CORE, lambda vcpu: vcpu.regs[index], lambda target, cpu, value: target.vcpu(cpu).write_register(index, value))
+    return Register(name, 64, kind, CORE, lambda target, cpu: target.vcpu(cpu).regs[index],
+                    lambda target, cpu, value: target.vcpu(cpu).write_register(index, value))
 
 
 def _segment(name: str, index: int) -> Register:
     at = abi.ENV_SEGS + index * abi.ENV_SEG_SIZE
-    return Register(name, 32, "int32", CORE, lambda vcpu: vcpu.field(at, 4),
+    return Register(name, 32, "int32", CORE, lambda target, cpu: target.vcpu(cpu).field(at, 4),
                     lambda target, cpu, value: loading.load_segment(target, cpu, name, index, value))
 
 
 def _base(name: str, at: int) -> Register:
-    return Register(name, 64, "int64", SYSTEM, lambda vcpu: vcpu.field(at, 8),
+    return Register(name, 64, "int64", SYSTEM, lambda target, cpu: target.vcpu(cpu).field(at, 8),
                     lambda target, cpu, value: loading.load_base(target.vcpu(cpu), name, at, value))
 
 
 def _control(name: str, at: int, write: Callable[[Vcpu, int], None]) -> Register:
-    return Register(name, 64, "int64", SYSTEM, lambda vcpu: vcpu.field(at, 8), lambda target, cpu, value: write(target.vcpu(cpu), value))
+    return Register(name, 64, "int64", SYSTEM, lambda target, cpu: target.vcpu(cpu).field(at, 8), lambda target, cpu, value: write(target.vcpu(cpu), value))
 
 
 def _public(name: str, bits: int, kind: str, feature: str, number: int) -> Register:
     """What Unicorn's own interface reads and writes."""
-    return Register(name, bits, kind, feature, lambda vcpu: vcpu.public_register(number, bits // 8),
+    return Register(name, bits, kind, feature, lambda target, cpu: target.vcpu(cpu).public_register(number, bits // 8),
                     lambda target, cpu, value: target.vcpu(cpu).set_public_register(number, value, bits // 8))
 
 
@@ -72,9 +73,9 @@ def _segment_base(index: int) -> int:
 
 REGISTERS: tuple[Register, ...] = (
     *(_general(name, index) for name, index in GENERAL.items()),
-    Register("rip", 64, "code_ptr", CORE, lambda vcpu: vcpu.cs_base + vcpu.rip,
+    Register("rip", 64, "code_ptr", CORE, lambda target, cpu: target.vcpu(cpu).cs_base + target.vcpu(cpu).rip,
              lambda target, cpu, value: target.vcpu(cpu).set_field(abi.ENV_EIP, value - target.vcpu(cpu).cs_base, 8)),
-    Register("eflags", 32, "i386_eflags", CORE, lambda vcpu: vcpu.public_register(abi.UC_X86_REG_EFLAGS, 8),
+    Register("eflags", 32, "i386_eflags", CORE, lambda target, cpu: target.vcpu(cpu).public_register(abi.UC_X86_REG_EFLAGS, 8),
              lambda target, cpu, value: loading.load_eflags(target.vcpu(cpu), value)),
     *(_segment(name, index) for name, index in SEGMENTS.items()),
     *(_public(f"st{index}", 80, "i387_ext", CORE, abi.UC_X86_REG_ST0 + index) for index in range(8)),
@@ -82,11 +83,12 @@ REGISTERS: tuple[Register, ...] = (
         ("fctrl", abi.UC_X86_REG_FPCW), ("fstat", abi.UC_X86_REG_FPSW), ("ftag", abi.UC_X86_REG_FPTAG), ("fiseg", abi.UC_X86_REG_FCS),
         ("fioff", abi.UC_X86_REG_FIP), ("foseg", abi.UC_X86_REG_FDS), ("fooff", abi.UC_X86_REG_FDP), ("fop", abi.UC_X86_REG_FOP))),
     *(_public(f"xmm{index}", 128, "vec128", SSE, abi.UC_X86_REG_XMM0 + index) for index in range(16)),
-    Register("mxcsr", 32, "i386_mxcsr", SSE, lambda vcpu: vcpu.public_register(abi.UC_X86_REG_MXCSR, 4),
+    Register("mxcsr", 32, "i386_mxcsr", SSE, lambda target, cpu: target.vcpu(cpu).public_register(abi.UC_X86_REG_MXCSR, 4),
              lambda target, cpu, value: loading.load_mxcsr(target.vcpu(cpu), value)),
     _base("fs_base", _segment_base(abi.R_FS)), _base("gs_base", _segment_base(abi.R_GS)), _base("k_gs_base", abi.ENV_KERNEL_GS_BASE),
     _control("cr0", abi.ENV_CR, loading.load_cr0), _control("cr2", abi.ENV_CR + 16, lambda vcpu, value: vcpu.set_field(abi.ENV_CR + 16, value, 8)),
     _control("cr3", abi.ENV_CR + 24, loading.load_cr3), _control("cr4", abi.ENV_CR + 32, loading.load_cr4),
+    Register("cr8", 64, "int64", SYSTEM, lambda target, cpu: target.lapic(cpu).state.tpr >> 4 & 0xF, loading.load_cr8),
     _control("efer", abi.ENV_EFER, loading.load_efer),
 )
 BY_NAME = {register.name: register for register in REGISTERS}

@@ -131,14 +131,14 @@ class GdbServer:
 
     def _step_through(self, cpu: int) -> Outcome | None:
         """Single steps while RIP is in the range, at least one; a breakpoint, a watchpoint or the debugger ends them, too."""
-        breakpoints, rip = self._machine.engine.breakpoints, BY_NAME["rip"]
+        breakpoints = self._machine.engine.breakpoints
         steps = 0
         while True:
             if self._history is not None:
                 self._history.note_step(cpu)
             outcome = self.target.step(cpu)
             steps += 1
-            now = rip.read(self.target.vcpu(cpu))
+            now = self.target.value(cpu, "rip")
             if outcome is not None or breakpoints.hit is not None or now not in self._range or now in breakpoints.addresses:
                 return outcome
             if steps % STEPS_BETWEEN_LOOKS == 0 and self.pump():

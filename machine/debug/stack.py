@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from machine.debug.registers import BY_NAME
 from machine.engine import abi
 from machine.errors import TargetError
 
@@ -31,7 +30,7 @@ def pointer_size(target: Target, cpu: int) -> int:
 
 def top(target: Target, cpu: int) -> int:
     """Linear address of the stack's top."""
-    return _linear(target, cpu, BY_NAME["rsp"].read(target.vcpu(cpu)))
+    return _linear(target, cpu, target.value(cpu, "rsp"))
 
 
 def _linear(target: Target, cpu: int, offset: int) -> int:
@@ -63,7 +62,7 @@ def frames(target: Target, cpu: int, symbols: Symbols) -> list[str]:
     size = pointer_size(target, cpu)
     vcpu = target.vcpu(cpu)
     lines = [f"#0  {symbols.describe(vcpu.cs_base + vcpu.rip)}"]
-    pointer = BY_NAME["rbp"].read(vcpu) & (1 << 8 * size) - 1
+    pointer = target.value(cpu, "rbp") & (1 << 8 * size) - 1
     for depth in range(1, DEEPEST):
         try:
             data = target.read(cpu, _linear(target, cpu, pointer), 2 * size)

@@ -17,6 +17,7 @@ from machine.machine import MEMORY, REGISTER
 from machine.outcome import ExitReason, Outcome
 
 if TYPE_CHECKING:
+    from devices.lapic import Lapic
     from machine.engine.vcpu import Vcpu
     from machine.machine import Machine
 
@@ -54,16 +55,25 @@ class Target:
             raise TargetError(f"there is no processor {cpu}; they are 0 to {self.cpus - 1}")
         return self.machine.engine.vcpus[cpu]
 
+    def lapic(self, cpu: int) -> Lapic:
+        """A processor's local APIC. Raises TargetError."""
+        self.vcpu(cpu)
+        return self.machine.board.lapics[cpu]
+
+    def value(self, cpu: int, name: str) -> int:
+        """A register's value, by its name in `registers.py`."""
+        return BY_NAME[name].read(self, cpu)
+
     def describe(self, cpu: int) -> str:
         """What a processor is doing, and in which mode, in some words."""
         vcpu = self.vcpu(cpu)
-        mode = {True: "64-bit"}.get(vcpu.in_long_mode, "real mode" if not BY_NAME["cr0"].read(vcpu) & 1 else "32-bit" if vcpu.is_32_bit else "16-bit")
+        mode = {True: "64-bit"}.get(vcpu.in_long_mode, "real mode" if not self.value(cpu, "cr0") & 1 else "32-bit" if vcpu.is_32_bit else "16-bit")
         return f"{vcpu.activity.value}, {mode}, ring {vcpu.ring}"
 
     # --- registers and memory ----------------------------------------------------------------------------------------------------------
     def read_register(self, cpu: int, register: Register) -> bytes:
         """A register's bytes."""
-        return register.get(self.vcpu(cpu))
+        return register.get(self, cpu)
 
     def write_register(self, cpu: int, register: Register, data: bytes) -> None:
         """Raises TargetError for a value that the register cannot hold, and ValueError for too many or few bytes."""
@@ -74,13 +84,12 @@ class Target:
 
     def registers(self, cpu: int) -> bytes:
         """All of them, in the order of `REGISTERS`."""
-        vcpu = self.vcpu(cpu)
-        return b"".join(register.get(vcpu) for register in REGISTERS)
+        self.vcpu(cpu)
+        return b"".join(register.get(self, cpu) for register in REGISTERS)
 
     def walk(self, cpu: int, linear: int) -> Walk:
         """The page walk of a processor for an address."""
-        vcpu = self.vcpu(cpu)
-        controls = [BY_NAME[name].read(vcpu) for name in ("cr0", "cr3", "cr4", "efer")]
+        controls = [self.value(cpu, name) for name in ("cr0", "cr3", "cr4", "efer")]
         return walk(self.machine.memory.read, linear, *controls)
 
     def read(self, cpu: int, linear: int, length: int) -> bytes:

@@ -108,7 +108,7 @@ class Views:
     @property
     def rip(self) -> int:
         """Linear address of the next instruction."""
-        return BY_NAME["rip"].read(self.target.vcpu(self.cpu))
+        return self.target.value(self.cpu, "rip")
 
     # --- processors ----------------------------------------------------------------------------------------------------------------------
     def where(self) -> None:
@@ -143,14 +143,14 @@ class Views:
         for name, at in (("gdt", abi.ENV_GDT), ("idt", abi.ENV_IDT)):
             self.say(f"{name:3} base {vcpu.field(at + abi.SEGMENT_BASE, 8):016x}  limit {vcpu.field(at + abi.SEGMENT_LIMIT, 4):x}")
         self.say(f"k_gs_base {self._value('k_gs_base'):016x}")
-        for name, meaning in (("cr0", CR0), ("cr2", {}), ("cr3", {}), ("cr4", CR4), ("efer", EFER)):
+        for name, meaning in (("cr0", CR0), ("cr2", {}), ("cr3", {}), ("cr4", CR4), ("cr8", {}), ("efer", EFER)):
             self.say(f"{name:4} {self._value(name):016x}  {_spelled(self._value(name), meaning) if meaning else ''}".rstrip())
         if words:
             for name in [*(f"xmm{number}" for number in range(16)), "mxcsr", *(f"st{number}" for number in range(8)), "fctrl", "fstat", "ftag"]:
                 self.say(f"{name:5} {self._value(name):0{BY_NAME[name].bits // 4}x}")
 
     def _value(self, name: str) -> int:
-        return BY_NAME[name].read(self.target.vcpu(self.cpu))
+        return self.target.value(self.cpu, name)
 
     def _segment(self, name: str, at: int) -> str:
         vcpu = self.target.vcpu(self.cpu)

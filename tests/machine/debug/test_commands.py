@@ -186,7 +186,7 @@ def test_completion_and_shortened_commands() -> None:
     console = real_mode("hlt")
     assert set(console.completions("wa")) == {"watch ", "walk ", "wait "}
     assert console.completions("dev lap") == ["lapic0 "] and console.completions("trace on int") == ["interrupts "]
-    assert console.completions("set cr") == ["cr0 ", "cr2 ", "cr3 ", "cr4 "] and console.completions("nothing x") == []
+    assert console.completions("set cr") == ["cr0 ", "cr2 ", "cr3 ", "cr4 ", "cr8 "] and console.completions("nothing x") == []
     assert not console.execute("wa 0x600") and console.lines[-1] == "wa may be wait, walk, watch"
     assert "usage" not in console.said("regis") and "usage" not in console.said("disas")
     assert "break 0x7c00 if" in console.said("help break")

@@ -186,7 +186,7 @@ def test_write_protection_follows_cr0() -> None:
     ("cr0", 1 << 32 | 0x80000033, "upper half"), ("cr0", 0x80000032, "PG needs PE"), ("cr0", 0xA0000033, "NW needs CD"), ("cr0", 0x33, "64-bit code"),
     ("cr3", 1 << 40, "40 bits"), ("cr4", 0x200, "PAE cannot be cleared"), ("cr4", 1 << 63, "reserved"), ("efer", 0x1D01, "0x1000 is reserved"),
     ("efer", 0xC01, "LME cannot change"), ("eflags", 1 << 17, "VM cannot be changed"), ("fs_base", 1 << 47, "not a canonical address"),
-    ("k_gs_base", 0x7FFF << 48, "not a canonical address"), ("mxcsr", 1 << 16, "reserved")])
+    ("cr8", 16, "four bits"), ("k_gs_base", 0x7FFF << 48, "not a canonical address"), ("mxcsr", 1 << 16, "reserved")])
 def test_values_that_no_processor_holds_change_nothing(target: Target, name: str, value: int, says: str) -> None:
     before = target.registers(0)
     with pytest.raises(TargetError, match=says):
@@ -196,18 +196,19 @@ def test_values_that_no_processor_holds_change_nothing(target: Target, name: str
 
 def test_what_can_be_written_reads_back_and_the_guest_sees_it() -> None:
     machine = new("mov ecx, 0x10; mov rax, fs:[rcx]; swapgs; mov rbx, gs:[rcx]; pushfq; pop rcx; mov rdx, cr2; mov edi, 0x3000; stmxcsr [rdi];"
-                  "movups [rdi + 0x10], xmm9; hlt")
+                  "movups [rdi + 0x10], xmm9; mov rsi, cr8; hlt")
     target = Target(machine)
     machine.memory.write(0x500010, b"\x77" * 8)
     machine.memory.write(0x510010, b"\x78" * 8)
     values = {"fs_base": 0x500000, "gs_base": 0xFFFF800000000000, "k_gs_base": 0x510000, "eflags": 0xCD7, "cr2": 0xDEAD0000BEEF, "mxcsr": 0x1F00,
-              "xmm9": 1 << 127 | 5}
+              "xmm9": 1 << 127 | 5, "cr8": 5}
     for name, value in values.items():
         put(target, name, value)
         assert get(target, name) == value
     machine.run(timeout=5.0)
-    assert [get(target, name) for name in ("rax", "rbx", "rcx", "rdx")] == [0x7777777777777777, 0x7878787878787878, 0xCD7, 0xDEAD0000BEEF]
+    assert [get(target, name) for name in ("rax", "rbx", "rcx", "rdx", "rsi")] == [0x7777777777777777, 0x7878787878787878, 0xCD7, 0xDEAD0000BEEF, 5]
     assert machine.memory.read(0x3000, 4) == (0x1F00).to_bytes(4, "little") and machine.memory.read(0x3010, 16) == (1 << 127 | 5).to_bytes(16, "little")
+    assert target.lapic(0).state.tpr == 0x50
     assert get(target, "gs_base") == 0x510000 and get(target, "k_gs_base") == 0xFFFF800000000000, "SWAPGS"
     machine.close()
 

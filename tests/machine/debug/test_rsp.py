@@ -91,7 +91,8 @@ def test_registers_are_those_of_the_description(machine: Machine) -> None:
     assert len(answers[0]) == 2 * sum(register.bits // 8 for register in REGISTERS)
     assert answers[1] == bytes.fromhex("f0ffffff00000000").hex().encode(), "RIP is linear"
     assert answers[2:6] == [b"OK", b"1122000000000000", b"E02", b"E02"]
-    assert [register.name for register in REGISTERS][24 + 8 + 8 + 16:] == ["mxcsr", "fs_base", "gs_base", "k_gs_base", "cr0", "cr2", "cr3", "cr4", "efer"]
+    names = ["mxcsr", "fs_base", "gs_base", "k_gs_base", "cr0", "cr2", "cr3", "cr4", "cr8", "efer"]
+    assert [register.name for register in REGISTERS][24 + 8 + 8 + 16:] == names
     assert [f'name="{register.name}"' in description() for register in REGISTERS] == [True] * len(REGISTERS)
 
 
