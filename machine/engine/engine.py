@@ -72,7 +72,7 @@ class Engine:
         self._kicked: int | None = None
         self.instance = instance = Instance(lib, self._failed)
         self._cpu, self._env = instance.cpu, instance.env
-        self._patience = ctypes.c_int64()
+        self._patience, self._last_error = ctypes.c_int64(), c_uint32()
         self.stepping = False
         self.exceptions = ExceptionRecord(cpus)
         self.on_interrupt: Callable[[int, int], None] | None = None      # told of each external interrupt that was taken: (vCPU, vector)
@@ -223,7 +223,8 @@ class Engine:
     @property
     def patience(self) -> int:
         """PAUSEs that were left when the last slice ended; not above 0 if that is what ended it."""
-        return self._patience.value + 1                  # the slice's own end has been counted, too
+        counted = self._last_error.value != abi.UC_ERR_WRITE_PROT        # the slice's own end, unless a caught store ended the block with it
+        return self._patience.value + counted
 
     def take_kick(self) -> int | None:
         """The vCPU that another one has just woken or interrupted: it should run next."""
@@ -403,7 +404,8 @@ class Engine:
         execute.value = page.add(stubs.exec_and_tell(execute.value, stop_request, ctypes.addressof(self._left), ctypes.addressof(self._aside))
                                  if self.counted else stubs.exec_interrupt(execute.value, stop_request))
         leave = c_uint64.from_address(c_uint64.from_address(self._cpu + abi.CPU_CLASS).value + abi.CLASS_EXEC_EXIT)
-        leave.value = page.add(stubs.pause(instance.uc + abi.UC_INVALID_ERROR, ctypes.addressof(self._patience), attention, leave.value))
+        leave.value = page.add(stubs.pause(instance.uc + abi.UC_INVALID_ERROR, ctypes.addressof(self._last_error), ctypes.addressof(self._patience), attention,
+                                           leave.value))
         self._stop = ctypes.CFUNCTYPE(None)(self._stop_address)
         self.count_address = page.add(stubs.count(ctypes.addressof(self._left), self._cpu, function("cpu_loop_exit_x86_64")))
         self.break_address = page.add(stubs.break_at(ctypes.addressof(self.place), ctypes.addressof(self._left), self._cpu, function("cpu_loop_exit_x86_64")))

@@ -251,9 +251,13 @@ EXEC_AND_TELL_LISTING = """
 """ + EXEC_INTERRUPT_LISTING[EXEC_INTERRUPT_LISTING.index("leave:"):]
 # void exec_exit(cpu): the main loop has been left, most often by a PAUSE. A processor that pauses many times in one slice waits for another: ask for a stop.
 # A store that was caught (`Instance.catch_stores`) leaves the loop too, as an error that would end the slice: it is none, and the guest goes on.
+# `last_error` tells which it was the last time.
 PAUSE_LISTING = """
     mov rax, {invalid_error}
-    cmp dword ptr [rax], {write_prot}
+    mov ecx, [rax]
+    mov rdx, {last_error}
+    mov [rdx], ecx
+    cmp ecx, {write_prot}
     jne pauses
     mov dword ptr [rax], 0
     jmp patient
@@ -268,7 +272,8 @@ patient:
     mov rax, {exec_exit}
     jmp rax
 """
-PAUSE_CODE = "48b8 {invalid_error} 83380c7508c70000000000eb2448b8 {patience} 488328017f14f0834f1c2048b8 {attention} 66c700ffff48b8 {exec_exit} ffe0"
+PAUSE_CODE = ("48b8 {invalid_error} 8b0848ba {last_error} 890a83f90c7508c70000000000eb2448b8 {patience} "
+              "488328017f14f0834f1c2048b8 {attention} 66c700ffff48b8 {exec_exit} ffe0")
 # void hook(uc, address, size, user), before every instruction of a counting engine, RIP and flags being right: one less to go; with none to go, leave at once.
 COUNT_LISTING = """
     mov rax, {left}
@@ -455,9 +460,9 @@ def break_at(place: int, left: int, cpu: int, loop_exit: int) -> bytes:
     return fill(BREAK_CODE, place=place, left=left, cpu=cpu, loop_exit=loop_exit)
 
 
-def pause(invalid_error: int, patience: int, attention: int, exec_exit: int) -> bytes:
+def pause(invalid_error: int, last_error: int, patience: int, attention: int, exec_exit: int) -> bytes:
     """`CPUClass.cpu_exec_exit`: counts `patience` down, and asks for a stop at 0; takes the error of a caught store away."""
-    return fill(PAUSE_CODE, invalid_error=invalid_error, patience=patience, attention=attention, exec_exit=exec_exit)
+    return fill(PAUSE_CODE, invalid_error=invalid_error, last_error=last_error, patience=patience, attention=attention, exec_exit=exec_exit)
 
 
 def lone(pending: int, env: int, place: int, left: int, cpu: int, loop_exit: int) -> bytes:

@@ -16,6 +16,7 @@ import pytest
 from devices.core.dma import DmaFault
 from machine import Configuration, ExitReason, Firmware, Machine
 from machine.boot import Multiboot
+from machine.checkpoint import digest
 from machine.debug.target import Target
 from machine.engine.vcpu import Activity
 from machine.machine import HOST, INSTRUCTIONS
@@ -223,6 +224,24 @@ def test_a_random_walk_finds_what_a_model_finds(build: Build, seed: int) -> None
     assert said(machine) == heard
     machine.board.open_segments()
     assert machine.memory.read(0xC0000, 0x40000) == ram
+
+
+def test_stops_among_stores_that_are_lost_change_nothing(build: Build) -> None:
+    """A stop after each instruction: neither are PAUSEs counted anew, by which a processor gives its turn away, nor is a write that switches made twice."""
+    text = ("mov esi, 0xFFFFF000; mov ebp, 5000; again: pause; mov [esi], al; nop; mov [esi], al; nop;"
+            + pam(0, 0x20) + "mov [0xF0000], al; inc dword ptr [0xF2000];" + pam(0, 0x30) + "inc dword ptr [0xF2000]; dec ebp; jnz again;")
+    ends = []
+    for stops in ((), range(124_000, 134_000)):
+        machine = build(text, cpus=2)
+        machine.board.open_segments()
+        machine.memory.write(0x1000, bytes(8) + (0x00CF9B000000FFFF).to_bytes(8, "little") + (0x00CF93000000FFFF).to_bytes(8, "little"))
+        machine.memory.write(0x8000, bytes.fromhex("ff0500060000" "ebf8"))                # again: inc dword [0x600]; jmp again
+        machine.engine.vcpus[1].protected_mode(0x8000, 0, 0, 0x1000, 23, 8, 16)
+        machine.engine.vcpus[1].activity = Activity.ACTIVE
+        for stop in (*stops, 600_000):
+            machine.run(limit=stop, timeout=PATIENCE)
+        ends.append((digest(machine), machine.memory.rom_writes))
+    assert ends[0] == ends[1] and ends[0][1] > 200
 
 
 # --- code ----------------------------------------------------------------------------------------------------------------------------------

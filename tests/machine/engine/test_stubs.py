@@ -82,8 +82,8 @@ def test_breakpoint_stub() -> None:
 
 
 def test_pause_stub() -> None:
-    listing = assemble(stubs.PAUSE_LISTING, invalid_error=FAR + 3, write_prot=abi.UC_ERR_WRITE_PROT, patience=FAR + 1, exec_exit=FAR + 2)
-    assert stubs.pause(FAR + 3, FAR + 1, FAR + 15, FAR + 2) == listing
+    listing = assemble(stubs.PAUSE_LISTING, invalid_error=FAR + 3, last_error=FAR + 4, write_prot=abi.UC_ERR_WRITE_PROT, patience=FAR + 1, exec_exit=FAR + 2)
+    assert stubs.pause(FAR + 3, FAR + 4, FAR + 1, FAR + 15, FAR + 2) == listing
 
 
 def test_lone_write_stubs() -> None:
