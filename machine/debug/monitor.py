@@ -108,7 +108,7 @@ class Monitor(Views):
 
     def until(self, words: list[str]) -> None:
         """Run to an address."""
-        address = self.number(words[0])
+        address = self.address(words[0])
         with self._moving(), self._stopping_at(address):
             self._run()
         self._say_end_or_place()
@@ -116,9 +116,9 @@ class Monitor(Views):
     def go(self, words: list[str]) -> None:
         """Run until something stops it, or for some time."""
         clock = self.machine.clock
-        end = clock.now() + round(float(words[0]) * SECOND) if words else None
         if len(words) > 1 or (words and not 0 <= float(words[0]) < LONGEST_RUN):
             raise ValueError
+        end = clock.now() + round(float(words[0]) * SECOND) if words else None
         with self._moving():
             self._run(lambda: end is not None and clock.now() >= end)
         self._say_end_or_place()
@@ -302,7 +302,7 @@ class Monitor(Views):
             raise ValueError
         if condition:
             holds(self.target, self.cpu, self.symbols, condition)         # whether it can be understood
-        self._added(Point(0, BREAK, self.number(where), condition=condition))
+        self._added(Point(0, BREAK, self.address(where), condition=condition))
 
     def watch(self, words: list[str]) -> None:
         """Add a watchpoint."""
@@ -312,7 +312,7 @@ class Monitor(Views):
         how = words[2] if len(words) > 2 else "w"
         if how not in HOW or len(words) > 3:
             raise ValueError
-        self._added(Point(0, WATCH, self.number(words[0]), cpu=self.cpu, length=self.count(words, 1, 8), how=how))
+        self._added(Point(0, WATCH, self.address(words[0]), cpu=self.cpu, length=self.count(words, 1, 8), how=how))
 
     def catch(self, words: list[str]) -> None:
         """Stop at an interrupt."""
@@ -341,7 +341,7 @@ class Monitor(Views):
             return list(self.points)
         if not words:
             raise ValueError
-        return [self.points.find(word, None if word.isdigit() else self.number(word)) for word in words]
+        return [self.points.find(word, None if word.isdigit() else self.address(word)) for word in words]
 
     # --- trace ---------------------------------------------------------------------------------------------------------------------------
     def trace(self, words: list[str]) -> None:
@@ -401,7 +401,7 @@ class Monitor(Views):
 
     def write(self, words: list[str], store: Callable[[int, bytes], None]) -> None:
         """Write memory: bytes in hexadecimal, or numbers of a unit's size."""
-        address, items = self.number(words[0]), words[1:]
+        address, items = self.address(words[0]), words[1:]
         if items[0] in UNITS:
             size = UNITS[items[0]]
             data = b"".join((self.number(item) % (1 << 8 * size)).to_bytes(size, "little") for item in items[1:])
@@ -443,7 +443,7 @@ COMMANDS = (
     Command(("finish", "fin"), "", "to behind the return of this function", Monitor.finish, RUNNING),
     Command(("until", "advance"), "ADDRESS", "let all processors run until one is at an address", Monitor.until, RUNNING),
     Command(("continue", "c"), "[SECONDS]", "let all processors run until something stops them; Ctrl-C does", Monitor.go, RUNNING,
-            more="SECONDS are of virtual time."),
+            more="SECONDS are of virtual time; the turn in which they are over is the last."),
     Command(("wait",), "TEXT", "let all processors run until COM1 has said TEXT", Monitor.wait, RUNNING),
     Command(("back", "reverse"), "[COUNT|continue]", "instructions back, or to the last stop before (instruction clock)", Monitor.back, RUNNING),
     Command(("type",), "TEXT", "send text and Enter to COM1, once the machine runs", Monitor.type, RUNNING),

@@ -91,7 +91,14 @@ class Views:
     # --- numbers, names ----------------------------------------------------------------------------------------------------------------
     def number(self, text: str) -> int:
         """What `expressions.number` makes of it."""
-        return number(self.target, self.cpu, self.symbols, text)
+        value = number(self.target, self.cpu, self.symbols, text)
+        if not -(1 << 63) <= value < 1 << 64:
+            raise ValueError(f"{text} has more than 64 bits")
+        return value
+
+    def address(self, text: str) -> int:
+        """The same, as an address: a negative number counts down from the top."""
+        return self.number(text) % (1 << 64)
 
     def count(self, words: list[str], index: int, default: int) -> int:
         """A count among the words, if it is there."""
@@ -174,9 +181,9 @@ class Views:
         self._dump(words, self.target.read_physical)
 
     def _dump(self, words: list[str], read: Callable[[int, int], bytes]) -> None:
-        address, length = self.number(words[0]), self.count(words, 1, 64)
+        address, length = self.address(words[0]), self.count(words, 1, 64)
         unit = UNITS[words[2]] if len(words) > 2 and words[2] in UNITS else 1
-        if len(words) > 3 or (len(words) > 2 and words[2] not in UNITS) or address < 0:
+        if len(words) > 3 or (len(words) > 2 and words[2] not in UNITS):
             raise ValueError
         for at in range(address, address + min(length, LONGEST_DUMP), LINE):
             wanted = min(LINE, address + length - at)
@@ -200,7 +207,7 @@ class Views:
 
     def disassemble(self, words: list[str]) -> None:
         """Instructions."""
-        self.show_code(self.number(words[0]) if words else self.rip, self.count(words, 1, 8))
+        self.show_code(self.address(words[0]) if words else self.rip, self.count(words, 1, 8))
 
     def show_stack(self, words: list[str]) -> None:
         """Words from the top of the stack."""
@@ -220,13 +227,16 @@ class Views:
     # --- tables --------------------------------------------------------------------------------------------------------------------------
     def walk(self, words: list[str]) -> None:
         """A page walk."""
-        for line in explain.walk_lines(self.target, self.cpu, self.number(words[0]) % (1 << 64)):
+        for line in explain.walk_lines(self.target, self.cpu, self.address(words[0])):
             self.say(line)
 
     def idt(self, words: list[str]) -> None:
         """Gates of the IDT: one, all that are not empty, or those of the exceptions."""
         if words and words != ["all"]:
-            self.say(explain.gate(self.target, self.cpu, self.number(words[0]), self.symbols))
+            vector = self.number(words[0])
+            if not 0 <= vector < 256:
+                raise ValueError(f"{vector:#x} is no vector")
+            self.say(explain.gate(self.target, self.cpu, vector, self.symbols))
             return
         vcpu = self.target.vcpu(self.cpu)
         base, limit = vcpu.field(abi.ENV_IDT + abi.SEGMENT_BASE, 8), vcpu.field(abi.ENV_IDT + abi.SEGMENT_LIMIT, 4)

@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from machine import Configuration, Firmware, Machine
 from machine.debug.command import Voice
-from machine.debug.monitor import Monitor
+from machine.debug.monitor import COMMANDS, Monitor
 from machine.debug.symbols import Symbols
 from machine.errors import LoadError
 from machine.loaders import bzimage
@@ -256,6 +258,26 @@ def test_why_tells_the_descriptor_that_a_selector_names() -> None:
     text = console.said("why")
     assert "#GP general protection at " in text and "mov ss, eax" in text and "GDT 0x0010: 64-bit code" in text and "interrupt gate to 0x10:0x20100" in text
     console.machine.close()
+
+
+WORDS = ["all", "on", "off", "if", "com1", "lapic0", "interrupts", "rsp", "$rip", "cs:ip", "f000:fff0", "0x600", "0x7000", "-1", "-5", "0", "2",
+         "99999999999999999999", "0xffffffffffffffff", "0x8000000000000000", "ax", "cr0", "eflags", "b", "q", "w", "rw", "zz", "==", "0x600==0", "", "+", ":",
+         "1e999", "nan", "0xfee00000"]
+UNSUITED = ("save", "symbols", "quit", "wait", "until", "continue", "finish", "next", "step", "back")    # those write files, or may run for long
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from([name for command in COMMANDS for name in command.names if command.names[0] not in UNSUITED]),
+                          st.lists(st.one_of(st.sampled_from(WORDS), st.text("x0-9:+$ \x00\u00e9", max_size=4)), max_size=4)), max_size=6))
+def test_no_line_hurts_the_console(lines: list[tuple[str, list[str]]]) -> None:
+    console = real_mode("again: inc ax; mov [0x600], ax; int3; jmp again")
+    try:
+        for name, words in [*lines, ("step", ["5"]), *lines]:
+            count = len(console.lines)
+            if console.ended is None and not console.execute(" ".join((name, *words))):
+                assert len(console.lines) > count, (name, words)
+    finally:
+        console.machine.close()
 
 
 class Heard:

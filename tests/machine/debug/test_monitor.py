@@ -119,7 +119,8 @@ def test_a_page_fault_shows_its_walk() -> None:
     "jump", "x", "x nowhere", "break $rxx", "delete 0x1", "cpu 7", "watch 0x600 2 q", "device nothing", "trace maybe", "step many", "dev nothing", "walk",
     "dev lapic0 nothing", "d 9", "d", "enable 4", "break 0x1 unless 3", "break 0x1 if", "break 0x1 if x == 1", "watch 0x600 0", "watch 0x600 5000",
     "catch 256", "trace on nothing*", "set rxx 1", "set rax", "set ax 0x10000", "set cr4 0x200000", "set cr0 0x80000000", "write 0x600", "write 0x600 zz",
-    "write 0x600 q", "write 0xffff0000 00", "pwrite 0xfee00000 00", "x -5", "x 0x600 4 z", "x zz:10", "xp", "print", "print 1+", "registers rxx", "ldt",
+    "write 0x600 q", "write 0xffff0000 00", "pwrite 0xfee00000 00", "x 0x10000000000000000", "idt 256",
+    "idt -1", "continue 1e999", "x 0x600 4 z", "x zz:10", "xp", "print", "print 1+", "registers rxx", "ldt",
     "tss", "map nowhere", "help nothing", "why 7", "continue -1", "continue nan", "wait", "st", "back many", "next many", "step -1", "until", "cpu", "save",
     "idt nothing", "symbols"])
 def test_nonsense_gets_one_line(monitor: Monitor, line: str) -> None:
