@@ -68,6 +68,7 @@ class Core:
         return AccessLog(strict=self._strict, where=self._where)
 
     def _where(self) -> str:
+        self.engine.sync_rip()
         vcpu = self.engine.vcpus[self.engine.current]
         return f"cpu {vcpu.index} rip {vcpu.rip:#x}"
 

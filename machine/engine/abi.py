@@ -118,9 +118,12 @@ PROTECT_CODE_SLOT = 0x10AF228   # from tlb_set_dirty: where the library looks up
 # The check at the start of each block (exit_check.py): the call of `tcg_gen_callN` in `translator_loop`; opcodes and a condition of QEMU 5.0's tcg/tcg-opc.h
 # and tcg/tcg.h; where a TCGContext holds its uc_struct and the variable of the processor's state; `icount_decr`, from that state.
 EXIT_CHECK_CALL = 0x2A2
-INDEX_OP_SET_LABEL, INDEX_OP_LD_I32, TCG_COND_GE = 1, 13, 3
+INDEX_OP_SET_LABEL, INDEX_OP_LD_I32, INDEX_OP_ST16_I32, INDEX_OP_ST_I32, INDEX_OP_LD_I64, INDEX_OP_ST_I64, INDEX_OP_INSN_START = 1, 13, 15, 16, 73, 77, 129
+TCG_COND_GE = 3
 TCG_CPU_ENV, TCG_UC = 0x98F0, 0x9970
 ENV_ICOUNT_DECR = -16
+INSN_START, INSN_START_LENGTH, INSN_START_JUMP = -0x22060, 0x30, -0x22035      # from gen_intermediate_code: `i386_tr_insn_start`, and its jump to `tcg_gen_op2`
+INSN_START_SHA256 = "5419041ee74e7aa34e3c21bf7ef8516bd0b6ed317f462aaefe2f3df10747c015"
 EXIT_CHECK_FUNCTIONS = (("translator_loop_x86_64", 0x2D0), ("helper_check_exit_request_x86_64", 0x80), ("tcg_gen_brcondi_i32_x86_64", 0x80),
                         ("tcg_gen_lookup_and_goto_ptr_x86_64", 0x70))
 EXIT_CHECK_SHA256 = "01a94acf82eb11e875a6cca5066b177b3cf3d48fb7ea240263fc8ad187e02557"
@@ -251,6 +254,12 @@ def knows_sensitive_helpers(lib: ctypes.CDLL) -> bool:
     for function, length, _ in SENSITIVE_HELPERS.values():
         found.update(ctypes.string_at(address_of(lib, f"{function}_x86_64"), length))
     return found.hexdigest() == SENSITIVE_SHA256
+
+
+def knows_insn_start(lib: ctypes.CDLL) -> bool:
+    """Whether what marks the beginning of an instruction is the function that was studied."""
+    start = address_of(lib, "gen_intermediate_code_x86_64") + INSN_START
+    return hashlib.sha256(ctypes.string_at(start, INSN_START_LENGTH)).hexdigest() == INSN_START_SHA256
 
 
 def linkage_slot(site: int) -> int:

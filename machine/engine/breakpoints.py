@@ -42,7 +42,7 @@ class Breakpoints:
         self._engine = engine
         self._code: dict[int, int] = {}                               # linear address -> hook
         self._memory: dict[tuple[int, int, bool, bool], tuple[list[int], object]] = {}
-        self._count_hook: int | None = None
+        self._instrumented = False
         self._touched: Hit | None = None
         self._stopped_at: dict[int, int] = {}                         # vCPU -> breakpoint that it has not executed yet
         self._watched_only = False
@@ -52,20 +52,21 @@ class Breakpoints:
     @property
     def counting(self) -> bool:
         """Whether instructions are counted: always with the instruction clock, and with the host's between `instrument` and `release`."""
-        return self._engine.counted or self._count_hook is not None
+        return self._engine.counted or self._instrumented
 
     def instrument(self) -> None:
         """Count instructions from now on, also with the host's clock: `Engine.step` and watchpoints need it. About half speed."""
         if not self.counting:
-            self._count_hook = self._engine.instance.hook(abi.UC_HOOK_CODE, self._engine.count_address)
+            self._instrumented = True
+            self._engine.count(True)
             self._hook_code(self._engine.break_address)    # behind it: what a watchpoint ended is over before the next instruction is looked at
             self._engine.instance.translate_anew()
 
     def release(self) -> None:
         """No more single steps for now: unless a watchpoint needs it, the host's clock runs at full speed again."""
-        if self._count_hook is not None and not self._memory:
-            self._engine.instance.unhook(self._count_hook)
-            self._count_hook = None
+        if self._instrumented and not self._memory:
+            self._instrumented = False
+            self._engine.count(False)
             self._engine.instance.translate_anew()
 
     # --- breakpoints -----------------------------------------------------------------------------------------------------------------
@@ -90,7 +91,7 @@ class Breakpoints:
     @property
     def untouched(self) -> bool:
         """Whether the engine is as if there had never been any."""
-        return not self._code and not self._memory and self._count_hook is None
+        return not self._code and not self._memory and not self._instrumented
 
     # --- watchpoints -----------------------------------------------------------------------------------------------------------------
     def watch(self, physical: int, length: int, on_read: bool, on_write: bool) -> None:

@@ -84,6 +84,7 @@ class Engine:
         self._attention = c_uint16.from_address(c_uint64.from_address(self._cpu + abi.CPU_ICOUNT_DECR_PTR).value + 2)
         self._old_exception = ctypes.c_int32.from_address(self._env + abi.ENV_OLD_EXCEPTION)
         self._eip = c_uint64.from_address(self._env + abi.ENV_EIP)
+        self._access = c_uint64.from_address(self._cpu + abi.CPU_MEM_IO_PC)
         self._pending_write = c_uint64()                 # see stubs.LONE_LISTING
         instance.add_lone(ctypes.addressof(self._pending_write), ctypes.addressof(self.place), ctypes.addressof(self._left))
         instance.map(memory, mmio)
@@ -127,6 +128,7 @@ class Engine:
             self._left.value = self._budget = max(budget, 1)
             error = self._start(self.instance.uc, self._eip.value, 0, 0, 0)
             self.running = False
+            self._left.value = max(self._left.value, 0)      # the instruction that found nothing left has not begun
             retired = self.retired_in_slice()
             self._left.value = self._aside.value = self._budget = 0
         else:
@@ -196,6 +198,15 @@ class Engine:
             self.stop_after_this()
         else:
             self.interrupt()
+
+    def count(self, counting: bool) -> None:
+        """Whether instructions are counted. `Instance.translate_anew` comes next, once anything is translated."""
+        self.instance.count(self._left if counting else None)
+
+    def sync_rip(self) -> None:
+        """From a device: brings RIP up to the instruction that reaches for it. At ports it is anyway; in memory the engine has not looked."""
+        if self.running and self._access.value:
+            self._lib.cpu_restore_state_x86_64(self._cpu, self._access.value, False)
 
     def resume(self, cpu: int) -> None:
         """A halted vCPU was found runnable: it goes on behind its HLT."""
@@ -407,20 +418,23 @@ class Engine:
         leave.value = page.add(stubs.pause(instance.uc + abi.UC_INVALID_ERROR, ctypes.addressof(self._last_error), ctypes.addressof(self._patience), attention,
                                            leave.value))
         self._stop = ctypes.CFUNCTYPE(None)(self._stop_address)
-        self.count_address = page.add(stubs.count(ctypes.addressof(self._left), self._cpu, function("cpu_loop_exit_x86_64")))
         self.break_address = page.add(stubs.break_at(ctypes.addressof(self.place), ctypes.addressof(self._left), self._cpu, function("cpu_loop_exit_x86_64")))
         if self.counted:
-            hook(abi.UC_HOOK_CODE, self.count_address)
+            self.count(True)
         instance.answer_regions(memory)
         read, write = ports.read, ports.write
 
+        access = self._access
+
         def on_in(_uc: int, port: int, size: int, _user: int) -> int:
+            access.value = 0
             try:
                 return read(port, size)
             except BaseException as failure:  # noqa: BLE001
                 return self._failed(failure)
 
         def on_out(_uc: int, port: int, size: int, value: int, _user: int) -> None:
+            access.value = 0
             try:
                 write(port, size, value)
             except BaseException as failure:  # noqa: BLE001
@@ -429,6 +443,7 @@ class Engine:
         regs = [c_uint64.from_address(env + abi.ENV_REGS + 8 * index) for index in range(4)]
 
         def on_cpuid(_uc: int, _user: int) -> int:
+            access.value = 0
             rax, rcx, rdx, rbx = regs
             rax.value, rbx.value, rcx.value, rdx.value = cpuid.leaf(self.current, rax.value & 0xFFFFFFFF, rcx.value & 0xFFFFFFFF)
             return 1

@@ -125,11 +125,11 @@ def call(addresses: dict[str, int]) -> bytes:
 
 
 @functools.cache
-def install(lib: ctypes.CDLL) -> bool:
-    """Puts the stub into the library's slot. False if this is not the library that was studied."""
+def install(lib: ctypes.CDLL) -> int | None:
+    """Puts the stub into the library's slot, and returns its address. None if this is not the library that was studied."""
     if not abi.knows_exit_check(lib):
-        return False
+        return None
     addresses = {name: abi.address_of(lib, f"{name}_x86_64") for name in (*FUNCTIONS, "tcg_gen_callN", "helper_check_exit_request")}
     slot = c_uint64.from_address(abi.linkage_slot(abi.address_of(lib, "translator_loop_x86_64") + abi.EXIT_CHECK_CALL))
     slot.value = stubs.resident(call(addresses))
-    return True
+    return slot.value

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from ctypes import c_uint32, c_uint64
 from typing import Protocol
 
-from machine.engine import abi, exit_check, stubs
+from machine.engine import abi, counting, exit_check, stubs
 from machine.engine.cpuid import LEAF_1_ECX, LEAF_1_EDX, LEAF_7_EBX, LEAF_8000_0001_ECX, LEAF_8000_0001_EDX
 from machine.errors import EngineError
 from machine.memory import PAGE, PHYSICAL_LIMIT, SEGMENTS, SEGMENTS_END, GuestMemory, Segment
@@ -62,6 +62,7 @@ class Instance:
         self._segments: dict[int, tuple[int, int, int]] = {}     # by base: MemoryRegion, and the RAMBlocks of RAM and of the bus
         self.lone = 0                                    # address of native code, see stubs.LONE_LISTING
         self.lone_window = (c_uint64 * 2)()              # writes from the first to below the second address are made alone
+        self._count_hook: int | None = None
         exit_check.install(lib)
         self.uc = abi.open_engine(lib)
         ctypes.c_int.from_address(self.uc + abi.UC_MODE).value = abi.UC_MODE_64   # the register API is 64-bit; the guest's mode is in hflags
@@ -73,6 +74,7 @@ class Instance:
     def close(self) -> None:
         """Frees it. Guest memory stays."""
         if self.uc:
+            self.count(None)
             for region, ram, _bus in self._segments.values():
                 c_uint64.from_address(region + abi.REGION_RAM_BLOCK).value = ram         # each block is freed once, by its own region
             self.lib.uc_close(self.uc)
@@ -210,6 +212,21 @@ class Instance:
     def unhook(self, handle: int) -> None:
         """Takes a hook away."""
         self.check(self.lib.uc_hook_del(ctypes.c_void_p(self.uc), ctypes.c_size_t(handle)), "unhook")
+
+    def count(self, left: ctypes.c_int64 | None) -> None:
+        """Counts `left` down at each instruction from now on, and leaves before the one that finds 0 there; None ends that. `translate_anew` comes next."""
+        table = counting.table(self.lib)
+        if self._count_hook is not None:
+            self.unhook(self._count_hook)
+            self._count_hook = None
+        if table is None:                                # not the library that was studied: by a hook, at a fifth of the speed
+            if left is not None:
+                code = stubs.count(ctypes.addressof(left), self.cpu, abi.address_of(self.lib, "cpu_loop_exit_x86_64"))
+                self._count_hook = self.hook(abi.UC_HOOK_CODE, self.page.add(code))
+        elif left is None:
+            table.forget(self.uc)
+        else:
+            table.count(self.uc, ctypes.addressof(left))
 
     def translate_anew(self) -> None:
         """Hooks on code or memory have changed: what is translated does not know."""

@@ -141,12 +141,14 @@ class Door:
     def __init__(self, lib: ctypes.CDLL, env: int, registers: SensitiveRegisters, failed: Callable[[BaseException], int]) -> None:
         self._registers, self._failed = registers, failed
         self._rax, self._rcx, self._rdx = (c_uint64.from_address(env + abi.ENV_REGS + 8 * index) for index in range(3))
+        self._access = c_uint64.from_address(env - abi.X86CPU_ENV + abi.CPU_MEM_IO_PC)
         _DOORS[env] = self
         install(lib)
 
     def ask(self, code: int, parameter: int) -> int:
         """1 for done and 0 for #GP, or what CR8 reads."""
         registers = self._registers
+        self._access.value = 0
         try:
             if code == EXIT_READ_CR8:
                 return registers.read_cr8()

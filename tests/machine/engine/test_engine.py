@@ -9,7 +9,7 @@ import pytest
 from machine.engine.engine import Reason, RunExit
 from machine.engine.vcpu import Activity
 from machine.errors import EngineError
-from tests.machine.engine.bench_guest import TABLES, TSS, USER_CODE, USER_DATA, Guest, assemble
+from tests.machine.engine.bench_guest import PROGRAM, TABLES, TSS, USER_CODE, USER_DATA, Guest, RecordingBus, assemble
 
 SPIN = "again: inc qword ptr [0x3000]; jmp again"
 
@@ -290,6 +290,30 @@ def test_an_exception_of_a_device_ends_the_run_and_reaches_the_caller(guest: Gue
     guest.load("in al, 0x60; jmp next; next: " + SPIN)
     with pytest.raises(AttributeError):
         guest.run(1_000_000_000, slices=1)
+
+
+@pytest.mark.parametrize("counted", [True, False])
+def test_rip_is_exact_in_a_device(counted: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def read(_bus: RecordingBus, _address: int, _size: int) -> int:
+        guest.engine.sync_rip()
+        seen.append(guest.engine.vcpus[0].rip)
+        return 0
+
+    monkeypatch.setattr(RecordingBus, "read", read)
+    guest = Guest(counted=counted)
+    accesses = ["mov eax, [0x10000000]", "in al, 0x61", "mov eax, [0x10000008]", "mov eax, [0x10000010]", "in al, 0x60", "mov eax, [0x10000020]"]
+    text = "nop; {}; inc ebx; {}; nop; nop; {}; mov [0x3000], rbx; {}; jmp next; next: {}; inc ebx; {}; hlt".format(*accesses)
+    guest.load(text)
+    while guest.engine.run(0, 1_000_000).reason is not Reason.HALT:
+        pass
+    code, expected, at = guest.memory.read(PROGRAM, 256), [], 0             # behind what `load` puts in front
+    for access in accesses:
+        at = code.index(assemble(access), at)
+        expected.append(PROGRAM + at)
+    assert seen == expected
+    guest.close()
 
 
 # --- memory ----------------------------------------------------------------------------------------------------------------------------

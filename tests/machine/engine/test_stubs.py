@@ -5,7 +5,7 @@ from __future__ import annotations
 import keystone
 import pytest
 
-from machine.engine import abi, exit_check, sensitive, stubs
+from machine.engine import abi, counting, exit_check, sensitive, stubs
 
 FAR = 0x1122334455667788          # any number that needs all 64 bits
 
@@ -106,6 +106,16 @@ def test_exit_check_stub() -> None:
 
 def test_the_exit_check_is_in_line_with_the_supported_wheel() -> None:
     assert exit_check.install(abi.load())
+
+
+def test_counting_stub() -> None:
+    addresses = {name: FAR + 30 + number for number, name in enumerate((*counting.FUNCTIONS, "table", "exit_check"))}
+    listing = assemble(counting.OP2_LISTING, op_insn_start=abi.INDEX_OP_INSN_START, op_ld_i64=abi.INDEX_OP_LD_I64, op_st_i64=abi.INDEX_OP_ST_I64,
+                       op_ld_i32=abi.INDEX_OP_LD_I32, op_st_i32=abi.INDEX_OP_ST_I32, op_st16_i32=abi.INDEX_OP_ST16_I32,
+                       op_set_label=abi.INDEX_OP_SET_LABEL, cond_ge=abi.TCG_COND_GE, tcg_uc=abi.TCG_UC, tcg_cpu_env=abi.TCG_CPU_ENV,
+                       interrupt_request=abi.CPU_INTERRUPT_REQUEST - abi.X86CPU_ENV, icount_decr_high=abi.ENV_ICOUNT_DECR + 2, **addresses)
+    assert counting.op2(addresses) == listing
+    assert counting.table(abi.load()) is not None
 
 
 def test_sensitive_registers_stub() -> None:
