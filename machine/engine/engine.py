@@ -424,17 +424,17 @@ class Engine:
         instance.answer_regions(memory)
         read, write = ports.read, ports.write
 
-        access = self._access
+        io_pc = self._access
 
         def on_in(_uc: int, port: int, size: int, _user: int) -> int:
-            access.value = 0
+            io_pc.value = 0
             try:
                 return read(port, size)
             except BaseException as failure:  # noqa: BLE001
                 return self._failed(failure)
 
         def on_out(_uc: int, port: int, size: int, value: int, _user: int) -> None:
-            access.value = 0
+            io_pc.value = 0
             try:
                 write(port, size, value)
             except BaseException as failure:  # noqa: BLE001
@@ -443,7 +443,7 @@ class Engine:
         regs = [c_uint64.from_address(env + abi.ENV_REGS + 8 * index) for index in range(4)]
 
         def on_cpuid(_uc: int, _user: int) -> int:
-            access.value = 0
+            io_pc.value = 0
             rax, rcx, rdx, rbx = regs
             rax.value, rbx.value, rcx.value, rdx.value = cpuid.leaf(self.current, rax.value & 0xFFFFFFFF, rcx.value & 0xFFFFFFFF)
             return 1
