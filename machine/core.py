@@ -47,7 +47,7 @@ class Core:
         self.tsc: Callable[[], int] = self.clock.now if counted else tsc.host_tsc        # before a processor's offset
         self.log = self._new_log()
         self.ports, self.mmio = Bus("port", PORTS, self.log), Bus("mmio", 1 << 64, self.log)
-        self.engine = Engine(memory, self.ports, self.mmio, cpus, counted, self.clock.now if counted else None,
+        self.engine = Engine(memory, self.ports, self.mmio, cpus, counted, self.time if isinstance(self.time, InstructionTime) else None,
                              (lambda: VIRTUAL_TSC_HZ) if counted else tsc.host_tsc_hz)
         if isinstance(self.time, InstructionTime):
             self.time.in_slice = self.engine.retired_in_slice

@@ -12,6 +12,7 @@ import enum
 from collections.abc import Callable
 from ctypes import c_uint16, c_uint32, c_uint64
 from dataclasses import dataclass
+from typing import Protocol
 
 from machine.engine import abi, stubs, verify
 from machine.engine.breakpoints import NOWHERE, PASS, Breakpoints
@@ -25,6 +26,7 @@ from machine.errors import EngineError
 from machine.memory import GuestMemory, Segment
 
 ENDLESS = 1 << 62
+BEFORE, BUDGET, ASIDE = 0, 1, 2            # places in `Engine._tally`: ps before the slice, instructions it may retire, those put aside
 STEP_TIME = 1_000_000_000                  # ns: no instruction takes longer
 
 
@@ -46,6 +48,15 @@ class RunExit:
     retired: int
 
 
+class CountedTime(Protocol):
+    """Time that passes by retired instructions, `picoseconds` each."""
+
+    picoseconds: int
+
+    def save(self) -> int:
+        """Picoseconds that had passed when the slice under way began."""
+
+
 class Engine:
     """The processors.
 
@@ -54,13 +65,13 @@ class Engine:
         ports: port I/O space, offsets 0..0xFFFF.
         mmio: memory-mapped devices, by guest-physical address.
         cpus: number of vCPUs, 1..255.
-        counted: True runs slices of exactly counted instructions (deterministic, about half speed), False runs free against a timer.
-        rdtsc: answers RDTSC where it must be virtual; None leaves the host's counter.
+        counted: True runs slices of exactly counted instructions (deterministic), False runs free against a timer.
+        time: what RDTSC reads where it must be virtual, in ns; None leaves the host's counter.
         tsc_hz: the rate that CPUID announces.
     """
 
     def __init__(self, memory: GuestMemory, ports: AddressSpace, mmio: AddressSpace, cpus: int, counted: bool,
-                 rdtsc: Callable[[], int] | None, tsc_hz: Callable[[], int]) -> None:
+                 time: CountedTime | None, tsc_hz: Callable[[], int]) -> None:
         self._lib = lib = abi.load()
         verify.wheel(lib)
         self.counted = counted
@@ -77,8 +88,9 @@ class Engine:
         self.exceptions = ExceptionRecord(cpus)
         self.on_interrupt: Callable[[int, int], None] | None = None      # told of each external interrupt that was taken: (vCPU, vector)
         self.place = (c_uint64 * 2)(NOWHERE, NOWHERE)    # see stubs.BREAK_LISTING
-        self._left, self._budget = ctypes.c_int64(), 0
-        self._aside = ctypes.c_int64()                   # see stubs.EXEC_AND_TELL_LISTING
+        self._left = ctypes.c_int64()
+        self._tally = (ctypes.c_int64 * 3)()             # see stubs.COUNTED_TSC_LISTING and EXEC_AND_TELL_LISTING
+        self._time = time
         self._halted = c_uint32.from_address(self._cpu + abi.CPU_HALTED)
         self._requests = c_uint32.from_address(self._cpu + abi.CPU_INTERRUPT_REQUEST)
         self._attention = c_uint16.from_address(c_uint64.from_address(self._cpu + abi.CPU_ICOUNT_DECR_PTR).value + 2)
@@ -90,7 +102,7 @@ class Engine:
         instance.map(memory, mmio)
         instance.catch_stores(memory)
         self._vector = c_uint32.from_address(instance.map_vmcb() + abi.VMCB_INT_VECTOR)
-        self._hooks(memory, ports, CpuidTable(cpus, tsc_hz), rdtsc)
+        self._hooks(memory, ports, CpuidTable(cpus, tsc_hz))
         image = ctypes.string_at(self._env, abi.ENV_END_RESET)
         self._loaded: int | None = None      # index of the vCPU whose registers are in the engine
         self.vcpus = [Vcpu(self, index, image) for index in range(cpus)]
@@ -124,15 +136,18 @@ class Engine:
         self.slices += 1
         self.running = True
         timer = self._timer
+        tally = self._tally
+        if self._time is not None:
+            tally[BEFORE] = self._time.save()
         if timer is None:
-            self._left.value = self._budget = max(budget, 1)
+            self._left.value = tally[BUDGET] = max(budget, 1)
             error = self._start(self.instance.uc, self._eip.value, 0, 0, 0)
             self.running = False
             self._left.value = max(self._left.value, 0)      # the instruction that found nothing left has not begun
             retired = self.retired_in_slice()
-            self._left.value = self._aside.value = self._budget = 0
+            self._left.value = tally[ASIDE] = tally[BUDGET] = 0
         else:
-            self._left.value = self._budget = 1 if self.stepping else ENDLESS    # looked at while instructions are counted for a debugger
+            self._left.value = tally[BUDGET] = 1 if self.stepping else ENDLESS    # looked at while instructions are counted for a debugger
             timer.arm(budget)
             error = self._start(self.instance.uc, self._eip.value, 0, 0, 0)
             self.running = False
@@ -185,7 +200,7 @@ class Engine:
         """No more than so many further instructions in the slice under way. They are counted."""
         left = self._left.value
         if instructions < left:
-            self._budget -= left - instructions
+            self._tally[BUDGET] -= left - instructions
             self._left.value = instructions
 
     def finish(self) -> None:
@@ -224,7 +239,7 @@ class Engine:
 
     def retired_in_slice(self) -> int:
         """Instructions begun in the slice under way; 0 between slices and when they are not counted."""
-        return self._budget - self._left.value - self._aside.value
+        return self._tally[BUDGET] - self._left.value - self._tally[ASIDE]
 
     @property
     def kicked(self) -> bool:
@@ -395,7 +410,7 @@ class Engine:
             self._requests.value = abi.CPU_INTERRUPT_VIRQ
         self.instance.forget_pages()
 
-    def _hooks(self, memory: GuestMemory, ports: AddressSpace, cpuid: CpuidTable, rdtsc: Callable[[], int] | None) -> None:
+    def _hooks(self, memory: GuestMemory, ports: AddressSpace, cpuid: CpuidTable) -> None:
         lib, env, instance = self._lib, self._env, self.instance
         page, hook = instance.page, instance.hook
 
@@ -412,7 +427,7 @@ class Engine:
         self._stop_address = page.add(stubs.stop(self._cpu, attention))
         execute = c_uint64.from_address(c_uint64.from_address(self._cpu + abi.CPU_CLASS).value + abi.CLASS_EXEC_INTERRUPT)
         stop_request = instance.uc + abi.UC_STOP_REQUEST
-        execute.value = page.add(stubs.exec_and_tell(execute.value, stop_request, ctypes.addressof(self._left), ctypes.addressof(self._aside))
+        execute.value = page.add(stubs.exec_and_tell(execute.value, stop_request, ctypes.addressof(self._left), ctypes.addressof(self._tally) + 8 * ASIDE)
                                  if self.counted else stubs.exec_interrupt(execute.value, stop_request))
         leave = c_uint64.from_address(c_uint64.from_address(self._cpu + abi.CPU_CLASS).value + abi.CLASS_EXEC_EXIT)
         leave.value = page.add(stubs.pause(instance.uc + abi.UC_INVALID_ERROR, ctypes.addressof(self._last_error), ctypes.addressof(self._patience), attention,
@@ -448,14 +463,6 @@ class Engine:
             rax.value, rbx.value, rcx.value, rdx.value = cpuid.leaf(self.current, rax.value & 0xFFFFFFFF, rcx.value & 0xFFFFFFFF)
             return 1
 
-        tsc_offset = c_uint64.from_address(env + abi.ENV_TSC_OFFSET)
-
-        def on_rdtsc(_uc: int, _user: int) -> int:
-            assert rdtsc is not None
-            now = rdtsc() + tsc_offset.value
-            regs[0].value, regs[2].value = now & 0xFFFFFFFF, now >> 32 & 0xFFFFFFFF
-            return 1
-
         checks = function("helper_check_iob_x86_64"), function("helper_check_iow_x86_64"), function("helper_check_iol_x86_64")
         for access, instruction in ((abi.IN_CALLBACK(on_in), abi.UC_X86_INS_IN), (abi.OUT_CALLBACK(on_out), abi.UC_X86_INS_OUT)):
             instance.keep.append(access)
@@ -464,12 +471,13 @@ class Engine:
             if instruction == abi.UC_X86_INS_OUT:
                 target = page.add(stubs.lone_port(instance.lone, target))
             hook(abi.UC_HOOK_INSN, page.add(stubs.port(env, checks, target)), instruction)
-        wanted = [(abi.INSN_CALLBACK(on_cpuid), abi.UC_X86_INS_CPUID)]
-        if rdtsc is not None:
-            wanted += [(abi.INSN_CALLBACK(on_rdtsc), abi.UC_X86_INS_RDTSC), (abi.INSN_CALLBACK(on_rdtsc), abi.UC_X86_INS_RDTSCP)]
-        for callback, instruction in wanted:
-            instance.keep.append(callback)
-            hook(abi.UC_HOOK_INSN, callback, instruction)
+        answer = abi.INSN_CALLBACK(on_cpuid)
+        instance.keep.append(answer)
+        hook(abi.UC_HOOK_INSN, answer, abi.UC_X86_INS_CPUID)
+        if self._time is not None:
+            counter = page.add(stubs.counted_tsc(ctypes.addressof(self._tally), ctypes.addressof(self._left), env, self._time.picoseconds))
+            for instruction in (abi.UC_X86_INS_RDTSC, abi.UC_X86_INS_RDTSCP):
+                hook(abi.UC_HOOK_INSN, counter, instruction)
 
     def _failed(self, failure: BaseException) -> int:
         if self._failure is None:

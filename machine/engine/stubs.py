@@ -426,6 +426,30 @@ TIMER_LISTING = """
     jmp qword ptr [rsi + 24]
 """
 TIMER = bytes.fromhex("ff6618")
+# int hook(uc, user), for RDTSC and RDTSCP where time is counted instructions: true = answered. `state` holds, in 64-bit words: picoseconds before the slice,
+# the slice's budget, what was put aside; `left` what is left of it.
+COUNTED_TSC_LISTING = """
+    mov rcx, {state}
+    mov rax, [rcx + 8]
+    sub rax, [rcx + 16]
+    mov rdx, {left}
+    sub rax, [rdx]
+    imul rax, rax, {picoseconds}
+    add rax, [rcx]
+    xor edx, edx
+    mov ecx, 1000
+    div rcx
+    mov rcx, {env}
+    add rax, [rcx + {tsc_offset}]
+    mov edx, eax
+    mov [rcx + {rax}], rdx
+    shr rax, 32
+    mov [rcx + {rdx}], rax
+    mov eax, 1
+    ret
+"""
+COUNTED_TSC_CODE = ("48b9 {state} 488b4108482b411048ba {left} 482b024869c0 {picoseconds} 48030131d2b9e803000048f7f148b9 {env} "
+                    "4803818815000089c248891148c1e82048894110b801000000c3")
 READ_TSC_LISTING = """
     rdtsc                       # uint64_t read(void): the host's own counter, which free-running guests see
     shl rdx, 32
@@ -453,6 +477,11 @@ def store(asked: int, quick: int, sticky: int) -> bytes:
         sticky: address of the `MemoryRegion` for pages with translations.
     """
     return fill(STORE_CODE, asked=asked, quick=quick, sticky=sticky)
+
+
+def counted_tsc(state: int, left: int, env: int, picoseconds: int) -> bytes:
+    """`UC_HOOK_INSN` for RDTSC and RDTSCP: nanoseconds of counted time, and the processor's offset. An instruction lasts `picoseconds`, below 2^31."""
+    return fill(COUNTED_TSC_CODE.replace("{picoseconds}", struct.pack("<I", picoseconds).hex()), state=state, left=left, env=env)
 
 
 def break_at(place: int, left: int, cpu: int, loop_exit: int) -> bytes:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import keystone
 
-from machine.engine.engine import Engine, Reason, RunExit
+from machine.engine.engine import CountedTime, Engine, Reason, RunExit
 from machine.memory import GuestMemory
 
 PROGRAM, STACK, GDT, TSS, IDT, TABLES = 0x10000, 0x5000, 0x8000, 0x8200, 0x7000, 0x9000
@@ -45,10 +45,10 @@ class RecordingBus:
 class Guest:
     """An engine with a bare guest in it."""
 
-    def __init__(self, *, counted: bool = True, cpus: int = 1, rdtsc: object = None, roms: tuple[tuple[int, bytes], ...] = ()) -> None:
+    def __init__(self, *, counted: bool = True, cpus: int = 1, time: CountedTime | None = None, roms: tuple[tuple[int, bytes], ...] = ()) -> None:
         self.memory = GuestMemory(16 << 20, roms)
         self.ports, self.mmio = RecordingBus(), RecordingBus()
-        self.engine = Engine(self.memory, self.ports, self.mmio, cpus, counted, rdtsc, lambda: 1_000_000_000)  # type: ignore[arg-type]
+        self.engine = Engine(self.memory, self.ports, self.mmio, cpus, counted, time, lambda: 1_000_000_000)
         self._write_tables()
 
     def close(self) -> None:

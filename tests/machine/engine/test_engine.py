@@ -239,6 +239,16 @@ def test_counted_slices_count_exactly(counted: Guest) -> None:
     assert 0 <= 2 * counted.u64(0x3000) - (sum(counts) - 3) <= 1           # after the prologue, two instructions a turn
 
 
+class Still:
+    """Time that stands at 7 ns."""
+
+    picoseconds = 0
+
+    def save(self) -> int:
+        return 7000
+
+
+
 def test_a_stop_in_the_middle_of_a_block_loses_no_access(guest: Guest) -> None:
     """`uc_emu_stop` sets a flag that makes Unicorn skip the instruction hooks behind it in the same block: an OUT was lost, an IN read 0."""
     write = guest.ports.write
@@ -249,7 +259,7 @@ def test_a_stop_in_the_middle_of_a_block_loses_no_access(guest: Guest) -> None:
         guest.engine.interrupt()
     guest.ports.write = stopping  # type: ignore[method-assign]
     guest.engine.close()
-    guest.engine = type(guest.engine)(guest.memory, guest.ports, guest.mmio, 1, guest.engine.counted, lambda: 7, lambda: 1)
+    guest.engine = type(guest.engine)(guest.memory, guest.ports, guest.mmio, 1, guest.engine.counted, Still(), lambda: 1)
     guest.load("mov al, 1; out 0x80, al; mov al, 2; out 0x80, al; in al, 0x60; mov [0x3000], al; rdtsc; mov [0x3008], rax; xor eax, eax; cpuid; "
                "mov [0x3010], ebx; jmp next; next: hlt")
     while guest.run(1_000_000, slices=1).reason is not Reason.HALT:
@@ -412,11 +422,28 @@ def test_cpuid_is_ours_and_differs_by_processor(guest: Guest) -> None:
         assert guest.u64(0x3010) == cpu
 
 
-def test_rdtsc_is_answered_by_the_machine_when_it_must_be_virtual() -> None:
-    guest = Guest(counted=True, rdtsc=lambda: 0x1_2345_6789)
-    guest.load("rdtsc; shl rdx, 32; or rax, rdx; mov [0x3000], rax; rdtscp; shl rdx, 32; or rax, rdx; mov [0x3008], rax; mov [0x3010], rcx; hlt")
-    guest.run()
-    assert guest.u64(0x3000) == guest.u64(0x3008) == 0x1_2345_6789
+class Passed:
+    """Time before a slice; an instruction lasts 2.5 ns."""
+
+    picoseconds = 2500
+
+    def save(self) -> int:
+        return 0x1_2345_6789_000 + 400
+
+
+def test_rdtsc_counts_instructions_where_time_does() -> None:
+    guest = Guest(counted=True, time=Passed())
+    read = "shl rdx, 32; or rax, rdx; mov [{}], rax;"
+    guest.load("mov ecx, 0; rdtsc;" + read.format(0x3000) + "rdtscp;" + read.format(0x3008) + "mov [0x3010], rcx; mov ecx, 10; again: loop again; rdtsc;"
+               + read.format(0x3018) + "hlt")
+    guest.engine.run(0, 1000)
+    times = [guest.u64(0x3000), guest.u64(0x3008), guest.u64(0x3018)]
+    before = [3 + 1 + 1, 3 + 1 + 5, 3 + 1 + 5 + 16]              # instructions begun, the prologue's three included
+    assert times == [(Passed().save() + 2500 * count) // 1000 for count in before]
+    guest.engine.vcpus[0].set_tsc_offset(-0x1_0000_0000)
+    guest.load("rdtsc;" + read.format(0x3000) + "hlt")
+    guest.engine.run(0, 1000)
+    assert guest.u64(0x3000) == (Passed().save() + 2500 * 4) // 1000 - 0x1_0000_0000
     guest.close()
 
 

@@ -137,6 +137,11 @@ def test_slice_timer_stub() -> None:
     assert assemble(stubs.TIMER_LISTING) == stubs.TIMER
 
 
+def test_counted_tsc_stub() -> None:
+    listing = assemble(stubs.COUNTED_TSC_LISTING, state=FAR + 1, picoseconds=0x12345678, tsc_offset=abi.ENV_TSC_OFFSET, rax=abi.ENV_REGS, rdx=abi.ENV_REGS + 16)
+    assert stubs.counted_tsc(FAR + 1, FAR + 16, FAR + 2, 0x12345678) == listing
+
+
 def test_read_tsc_stub() -> None:
     assert assemble(stubs.READ_TSC_LISTING) == stubs.READ_TSC
 
