@@ -150,13 +150,6 @@ class Monitor(Runner):
         self.machine.engine.on_interrupt = taken
 
     # --- changing ------------------------------------------------------------------------------------------------------------------------
-    def choose(self, words: list[str]) -> None:
-        """Another processor from now on."""
-        cpu = self.number(words[0])
-        self.target.vcpu(cpu)
-        self.cpu = cpu
-        self.where()
-
     def set(self, words: list[str]) -> None:
         """Write a register."""
         name = words[0].removeprefix("$").lower()
@@ -223,7 +216,6 @@ COMMANDS = (
     Command(("trace",), "[on|off [NAME...]]", "tell of register accesses, interrupts and DMA", Monitor.trace, "stopping", complete=_traceable,
             more="NAME is `interrupts`, `dma`, a chip, or a pattern such as lapic*. Without NAME everything is meant, without words the trace is shown."),
     *VIEWS,
-    Command(("cpu",), "NUMBER", "look at another processor", Monitor.choose, "changing"),
     Command(("set",), "REGISTER VALUE", "write a register, as the processor would, or be told why not", Monitor.set, "changing",
             complete=lambda console: list(BY_NAME)),
     Command(("write",), "ADDRESS BYTES|b|w|d|q NUMBER...", "write RAM: bytes in hexadecimal, or numbers",

@@ -65,6 +65,8 @@ class GdbServer:
         self._reason = f"T{SIGTRAP:02x}thread:1;"
         self._owes_reply = False
         self._thread = self._step_thread = 1
+        self._lines: list[str] = []
+        self._views = Views(self.target, self._lines.append)          # of the processor that stopped; GDB does not say which one its user looks at
         self._range = range(0)
         self._last = b""
         self._reasons: frozenset[str] = frozenset()
@@ -149,6 +151,7 @@ class GdbServer:
         stepping = motion in (Motion.STEP, Motion.RANGE)
         cpu = self._step_thread - 1 if stepping else self._machine.engine.current
         self._thread = self._step_thread = cpu + 1
+        self._views.cpu = cpu
         if motion not in (Motion.BACK_STEP, Motion.BACK_CONTINUE):
             broke = outcome is not None and outcome.reason is ExitReason.BREAK
             signal = SIGINT if (motion is Motion.CONTINUE and not broke) or (motion is Motion.RANGE and self._pause) else SIGTRAP
@@ -409,11 +412,9 @@ class GdbServer:
 
     def _monitor(self, text: str, _body: bytes) -> bytes:
         words = bytes.fromhex(text).decode("utf-8", "replace")
-        lines: list[str] = []
-        views = Views(self.target, lines.append)
-        views.cpu = self._thread - 1
-        views.execute(words.strip() or "help")
-        said = ("\n".join(lines) + "\n").encode()
+        self._lines.clear()
+        self._views.execute(words.strip() or "help")
+        said = ("\n".join(self._lines) + "\n").encode()
         for start in range(0, len(said), MONITOR_PIECE):
             self._send(b"O" + said[start:start + MONITOR_PIECE].hex().encode())
         return b"OK"

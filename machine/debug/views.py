@@ -171,6 +171,13 @@ class Views:
             vcpu = self.target.vcpu(cpu)
             self.say(f"{'*' if cpu == self.cpu else ' '} {cpu:2}  {self.target.describe(cpu):32}  {self.symbols.describe(vcpu.cs_base + vcpu.rip)}")
 
+    def choose(self, words: list[str]) -> None:
+        """Another processor from now on."""
+        cpu = self.number(words[0])
+        self.target.vcpu(cpu)
+        self.cpu = cpu
+        self.where()
+
     # --- memory, code --------------------------------------------------------------------------------------------------------------------
     def memory(self, words: list[str]) -> None:
         """A dump of what the processor sees."""
@@ -361,6 +368,7 @@ VIEWS = (
             more="Software interrupts are listed, too; what is explained is the last exception that no instruction asked for.\n"
                  "Tables and pages are shown as they are now."),
     Command(("cpus",), "", "all processors", Views.processors),
+    Command(("cpu",), "NUMBER", "look at another processor", Views.choose),
     Command(("devices", "device", "dev"), "[NAME [REGISTER]]", "the chips, or one chip's registers with their fields", Views.devices, complete=_chips),
     Command(("map",), "[ports|memory]", "what answers at which addresses", Views.map, complete=lambda console: ("ports", "memory")),
     Command(("mistakes", "log"), "", "what the guest did that no chip makes sense of", Views.mistakes),

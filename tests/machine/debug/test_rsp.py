@@ -167,6 +167,20 @@ def test_going_on_with_a_signal_or_from_elsewhere(machine: Machine) -> None:
     assert answers[3] == b"W04"
 
 
+def test_the_monitor_looks_at_the_processor_that_stopped_whichever_gdb_has_asked_about() -> None:
+    machine = Machine(Firmware(rom(LOOP)), Configuration(memory=4 << 20, cpus=2, clock="instructions"))
+
+    def ask(text: bytes) -> bytes:
+        return b"qRcmd," + text.hex().encode()
+
+    answers = talk(machine, b"vCont;s:1", b"Hg2", b"p10", ask(b"registers rip"), ask(b"cpu 1"), ask(b"registers rip"), b"vCont;s:1", ask(b"r rip"),
+                   ask(b"no"), ask(b""))
+    said = [bytes.fromhex(answer[1:].decode()).decode() for answer in answers if answer.startswith(b"O") and answer != b"OK"]
+    assert "0xfffff000" in said[0] and "wait-for-sipi" in said[1] and "0xfffffff0" in said[2] and "0xfffff000" not in said[3] and "0xfffffff0" not in said[3]
+    assert "there is no command no" in said[4] and "walk" in said[5]
+    machine.close()
+
+
 def test_an_answer_that_was_lost_is_sent_again(machine: Machine) -> None:
     client = Client(raw=packet(b"?") + b"-" + b"+")
     GdbServer(machine, client, wait=True).run(timeout=5.0)  # type: ignore[arg-type]
