@@ -54,7 +54,13 @@ def register(target: Target, cpu: int, name: str) -> int | None:
 
 def set_register(target: Target, cpu: int, name: str, value: int) -> None:
     """Write a register or part of one. Raises TargetError for a value that it cannot hold, ValueError for a name that is none, or too large a value."""
-    if name in PARTS:
+    vcpu = target.vcpu(cpu)
+    if name in ("ip", "eip") and not vcpu.in_long_mode:
+        bits = 16 if name == "ip" else 32
+        if not 0 <= value < 1 << bits:
+            raise ValueError(f"{name} has {bits} bits")
+        name, value = "rip", vcpu.cs_base + value
+    elif name in PARTS:
         whole, low, bits = PARTS[name]
         if not -(1 << bits - 1) <= value < 1 << bits:
             raise ValueError(f"{name} has {bits} bits")

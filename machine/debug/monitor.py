@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from machine.machine import Machine
 
 REPEATED = ("step", "next", "back", "finish")
-RUNNING = "running"
+RUNNING, MISTAKES = "running", "mistakes"
 
 
 class Monitor(Runner):
@@ -112,8 +112,8 @@ class Monitor(Runner):
     # --- trace ---------------------------------------------------------------------------------------------------------------------------
     def trace(self, words: list[str]) -> None:
         """Switch the trace on or off, all of it or some."""
-        known = [INTERRUPTS, DMA, *self.chip_names()]
-        names = set(known) if len(words) == 1 else set()
+        known = [INTERRUPTS, DMA, MISTAKES, *self.chip_names()]
+        names = set(known) if len(words) <= 1 else set()
         for word in words[1:]:
             found = fnmatch.filter(known, word)
             if not found:
@@ -126,6 +126,7 @@ class Monitor(Runner):
             if self._trace is not None:
                 self._trace.close()
             self._trace = Trace(self.machine, self._traced_line, self._traced) if self._traced else None
+            self.machine.log.tell = self._mistake if MISTAKES in self._traced else None
             self._listen()
         told = [name for name in known if name in self._traced]
         self.say("trace: off" if not told else "trace: everything" if len(told) == len(known) else f"trace: {' '.join(told)}")
@@ -133,6 +134,10 @@ class Monitor(Runner):
     def _traced_line(self, line: bytes) -> None:
         if self.running:                                   # and not on the way back, which does again what has been told
             self.say(line.decode().rstrip())
+
+    def _mistake(self, line: str) -> None:
+        if self.running:
+            self.say(f"{self.machine.clock.now()} {line}")
 
     def _listen(self) -> None:
         """Hear of interrupts: for the trace, and to stop at them."""
@@ -193,7 +198,7 @@ class Monitor(Runner):
 
 
 def _traceable(console: Monitor) -> list[str]:
-    return ["on", "off", INTERRUPTS, DMA, *console.chip_names()]
+    return ["on", "off", INTERRUPTS, DMA, MISTAKES, *console.chip_names()]
 
 
 COMMANDS = (
@@ -214,7 +219,8 @@ COMMANDS = (
     Command(("enable",), "NUMBER|ADDRESS...|all", "stop there again", lambda console, words: console.enable(words, True), "stopping"),
     Command(("disable",), "NUMBER|ADDRESS...|all", "do not stop there for now", lambda console, words: console.enable(words, False), "stopping"),
     Command(("trace",), "[on|off [NAME...]]", "tell of register accesses, interrupts and DMA", Monitor.trace, "stopping", complete=_traceable,
-            more="NAME is `interrupts`, `dma`, a chip, or a pattern such as lapic*. Without NAME everything is meant, without words the trace is shown."),
+            more="NAME is `interrupts`, `dma`, `mistakes` (each the first time), a chip, or a pattern such as lapic*.\n"
+                 "Without NAME everything is meant, without words it is told what is traced."),
     *VIEWS,
     Command(("set",), "REGISTER VALUE", "write a register, as the processor would, or be told why not", Monitor.set, "changing",
             complete=lambda console: list(BY_NAME)),

@@ -167,7 +167,12 @@ def test_expressions() -> None:
               "es:8": 0x408, "es:si": 0x408, "0040:0010": 0x410, "f000:fff0": 0xFFFF0, "cs:f000": 0xFFFFF000, "1+2 + 3": 6}
     for text, value in values.items():
         assert console.said(f"print {text}").split()[0] == f"{value:#x}", text
-    assert int(console.said("p rip").split()[0], 16) - int(console.said("p ip").split()[0], 16) == 0xFFFF0000
+    assert "ip        0xf00b  61451" in console.said("set ip 0xf00b") and "0xfffff00b" in console.said("p rip")
+    assert not console.execute("set ip 0x10000") and "ip has 16 bits" in console.lines[-1]
+    console.said("set cs 0x1000", "set ip 0x20")
+    assert console.said("p rip").startswith("0x10020 ") and console.said("p cs:ip").startswith("0x10020 ")
+    console.said("set cs 0xf000", "set ip 0xf00b")
+    assert console.said("p rip").startswith("0xff00b "), "a selector that is loaded makes a base of real mode"
     console.machine.close()
 
 
@@ -202,6 +207,9 @@ def test_a_device_by_register_the_map_the_screen_and_mistakes() -> None:
     text = console.said("map")
     assert "port   0x03f8..0x03ff  com1.registers" in text and "ROM" in text and "lapics" in text and "RAM" not in console.said("map ports")
     assert "1  port 0x2f8 read, nothing there" in console.said("mistakes")
+    other = real_mode("mov dx, 0x2f8; in al, dx; in al, dx; hlt")
+    assert other.said("trace on mistakes", "c 0.001").count("port: 0x2f8 read, nothing there") == 1
+    other.machine.close()
     assert console.said("screen").splitlines()[0] == "A"
     console.machine.close()
 
