@@ -112,6 +112,7 @@ def boot_once(options: Namespace, rom: bytes, files: dict[str, bytes], alone: bo
             serial.make_raw()
             if serial.interactive:
                 machine.inputs.append(serial)
+                machine.paced = True
             else:
                 serial.farewell = b"\x04"
                 system.kernel.spawn(connect_when_online(system, machine, serial))

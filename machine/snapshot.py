@@ -34,6 +34,7 @@ HEAD, PIECE = struct.Struct("<8sIQ"), struct.Struct("<QII")
 PIECE_LENGTH = 64 * KIB
 LEVEL = 1                            # of compression: RAM is written once and read often, and time is what matters
 LARGEST_HEADER = 1 << 31
+MOST_CPUS = 255                      # what local APICs can be numbered with; how many a machine may have is for it to say
 BOOTS: dict[str, type[Linux] | type[Multiboot] | type[Firmware]] = {"linux": Linux, "multiboot": Multiboot, "firmware": Firmware}
 
 
@@ -42,8 +43,10 @@ class SnapshotError(CheckpointError):
 
 
 def write(path: str | Path, checkpoint: Checkpoint, boot: Boot, configuration: dict[str, Any]) -> None:
-    """Write a snapshot; the file is there whole or not at all. In `configuration` cards are names. Raises SnapshotError."""
-    path = Path(path)
+    """Write a snapshot; the file is there whole, or as it was before. In `configuration` cards are names. Raises SnapshotError."""
+    path = Path(os.path.realpath(path))                  # a link stays one
+    if path.exists() and not path.is_file():             # a rename would put a file in the place of a device
+        raise SnapshotError(f"snapshot {path}: it is {'a folder' if path.is_dir() else 'no file that could be replaced'}")
     kind = next((name for name, cls in BOOTS.items() if isinstance(boot, cls)), None)
     if kind is None:
         raise SnapshotError(f"a machine that boots by {type(boot).__name__} cannot be saved")
@@ -55,12 +58,20 @@ def write(path: str | Path, checkpoint: Checkpoint, boot: Boot, configuration: d
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-", delete=False) as file:
             try:
                 _write(file, packed, checkpoint.ram)
+                os.chmod(file.name, 0o666 & ~_umask())
                 os.replace(file.name, path)
             except BaseException:
                 os.unlink(file.name)
                 raise
     except OSError as error:
-        raise SnapshotError(f"snapshot {path}: {error.strerror}") from None
+        raise SnapshotError(f"snapshot {path}: {error.strerror or error}") from None
+
+
+def _umask() -> int:
+    """What new files of this process may not allow; a temporary one allows its owner alone."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
 
 
 def _write(file: IO[bytes], header: bytes, ram: RamImage) -> None:
@@ -86,7 +97,7 @@ def read(path: str | Path) -> tuple[Checkpoint, Boot, dict[str, Any]]:
             return _read(file, str(path))
     except OSError as error:
         raise SnapshotError(f"snapshot {path}: {error.strerror or error}") from None
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError, zlib.error) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError, MemoryError, zlib.error) as error:
         raise SnapshotError(f"snapshot {path}: it is damaged ({type(error).__name__}: {error})") from None
 
 
@@ -112,12 +123,16 @@ def _read(file: IO[bytes], name: str) -> tuple[Checkpoint, Boot, dict[str, Any]]
     pieces = list(_pieces(file, digest, name))
     if file.read(digest.digest_size) != digest.digest():
         raise SnapshotError(f"snapshot {name}: it is damaged or truncated: its digest does not match")
-    header = _decode(json.loads(zlib.decompress(packed)))
+    if file.read(1):
+        raise SnapshotError(f"snapshot {name}: it is damaged (something follows its end)")
+    header = _decode(json.loads(zlib.decompressobj().decompress(packed, LARGEST_HEADER)))
     values = header["checkpoint"]
     board = _board(values["board"])
     if board[:2] != (BOARD, BOARD_VERSION):
         raise SnapshotError(f"snapshot {name}: it is of {describe(board)}; this program has {BOARD} {BOARD_VERSION}")
-    size = board[3]
+    cpus, size = board[2:4]
+    if not 0 < cpus <= MOST_CPUS:
+        raise ValueError(f"{cpus} CPUs")
     if not 0 < size <= MAX_RAM:
         raise ValueError(f"{size} bytes of memory")
     ram = RamImage(size)

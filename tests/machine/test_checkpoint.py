@@ -5,6 +5,10 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import os
+import random
+import resource
+import stat
 import subprocess
 import sys
 import zlib
@@ -185,6 +189,7 @@ def test_every_damaged_snapshot_is_refused_with_one_line(build: Build, tmp_path:
     machine.save(path)
     good = path.read_bytes()
     bad = {"empty": b"", "foreign": b"\x7fELF" + good[4:], "short": good[:-1], "half": good[:len(good) // 2], "head": good[:HEAD.size],
+           "more": good + b"\0", **{f"{tenth}0 %": good[:len(good) * tenth // 10] for tenth in range(1, 10)},
            "version": good[:8] + b"\x63" + good[9:], "huge": good[:12] + b"\xff" * 8 + good[20:]}
     step = max(1, len(good) // 200)
     bad |= {f"bit {at}": good[:at] + bytes((good[at] ^ 0x10,)) + good[at + 1:] for at in range(0, len(good), step)}
@@ -235,6 +240,9 @@ def test_a_snapshot_that_claims_the_impossible_is_refused_although_its_digest_is
         lambda: forged(lambda h: h["checkpoint"]["chips"]["com1"].__setitem__("lcr", "x")),
         lambda: forged(lambda h: h["checkpoint"].__setitem__("turns", [0, [0]])),
         lambda: forged(lambda h: h["checkpoint"].__setitem__("time", None)),
+        lambda: forged(lambda h: h["checkpoint"]["turns"].__setitem__(2, [])),
+        lambda: forged(lambda h: (h["checkpoint"]["board"].__setitem__(2, 10**9), h["configuration"].__setitem__("cpus", 10**9))),
+        lambda: forged(rest=PIECE.pack(0, 1 << 16, 0xFFFFFFFF) + b"xx" + PIECE.pack(0, 0, 0)),
         lambda: forged(rest=piece(1 << 63, 4, b"here")), lambda: forged(rest=piece(4 * MIB - 2, 4, b"here")),
         lambda: forged(rest=piece(0, 1 << 16, bytes(1 << 24))), lambda: forged(rest=piece(0, 9, b"here")),
     ]
@@ -254,7 +262,43 @@ def test_what_is_booted_comes_back_from_a_file(build: Build, tmp_path: Path, boo
 
 
 def test_a_snapshot_that_cannot_be_written_is_one_line(build: Build, tmp_path: Path) -> None:
-    with pytest.raises(MachineError, match="No such file or directory"):
-        build().save(tmp_path / "nowhere" / "saved")
+    machine = build()
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    for place, message in ((tmp_path / "nowhere" / "saved", "No such file or directory"), (tmp_path / "folder", "it is a folder"),
+                           (tmp_path / "pipe", "it is no file that could be replaced"), ("/dev/full", "it is no file that could be replaced")):
+        with pytest.raises(SnapshotError, match=message) as caught:
+            machine.save(place)
+        assert str(place) in str(caught.value) and "\n" not in str(caught.value)
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode) and sorted(path.name for path in tmp_path.iterdir()) == ["folder", "pipe"]
     with pytest.raises(MachineError, match="No such file"):
         Machine.load(tmp_path / "none")
+    with pytest.raises(MachineError, match="Is a directory"):
+        Machine.load(tmp_path / "folder")
+
+
+def test_a_snapshot_for_which_there_is_no_room_leaves_the_old_one(build: Build, tmp_path: Path) -> None:
+    """Stands for a full disk: no file of this process may be larger than it was."""
+    machine = build()
+    path = tmp_path / "saved"
+    machine.save(path)
+    old = path.read_bytes()
+    machine.memory.write(0x200000, random.Random(1).randbytes(100_000))
+    checkpoint, configuration = machine.checkpoint(), {"memory": 4 * MIB, "cpus": 1, "clock": "instructions", "cards": (), "schedule_seed": None}
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(old), limits[1]))
+    try:
+        with pytest.raises(SnapshotError, match="File too large"):
+            write(path, checkpoint, Firmware(rom(BUSY)), configuration)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == old and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_link_to_a_snapshot_stays_one_and_others_may_read_it(build: Build, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "saved")
+    build().save(tmp_path / "link")
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "saved").is_file()
+    mask = os.umask(0o022)
+    os.umask(mask)
+    assert (tmp_path / "saved").stat().st_mode & 0o777 == 0o666 & ~mask
