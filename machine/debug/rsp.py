@@ -16,6 +16,7 @@ from machine.debug.packets import AGAIN, INTERRUPT, PacketReader, escape, packet
 from machine.debug.registers import BY_NAME, REGISTERS, Register, description
 from machine.debug.target import Target
 from machine.debug.views import Views
+from machine.engine.vcpu import Activity
 from machine.errors import TargetError
 from machine.outcome import ExitReason, Outcome
 
@@ -136,6 +137,11 @@ class GdbServer:
         breakpoints = self._machine.engine.breakpoints
         steps = 0
         while True:
+            vcpu = self.target.vcpu(cpu)
+            if vcpu.activity is Activity.HALTED and not vcpu.runnable:
+                outcome = self._wait_behind_halt(cpu)
+                if outcome is not None:
+                    return outcome
             if self._history is not None:
                 self._history.note_step(cpu)
             outcome = self.target.step(cpu)
@@ -145,6 +151,24 @@ class GdbServer:
                 return outcome
             if steps % STEPS_BETWEEN_LOOKS == 0 and self.pump():
                 return None
+
+    def _wait_behind_halt(self, cpu: int) -> Outcome | None:
+        """Let all run until a halted processor goes on behind its HLT. None, or what has stopped them before."""
+        address, breakpoints = self.target.value(cpu, "rip"), self._machine.engine.breakpoints
+        kept = address in breakpoints.addresses
+        self.target.add_breakpoint(address)
+        if self._history is not None:
+            self._history.note_run()
+        try:
+            outcome = self.target.resume(lambda: self._pause)
+        finally:
+            if not kept:
+                self.target.remove_breakpoint(address)
+        hit = breakpoints.hit
+        if kept or hit is None or (hit.cpu, hit.kind, hit.address) != (cpu, "breakpoint", address):
+            return outcome
+        breakpoints.hit = None
+        return None
 
     def _stand(self, motion: Motion, outcome: Outcome | None) -> None:
         """The machine stands: say why, once, if a debugger waits for it."""

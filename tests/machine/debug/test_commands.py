@@ -53,8 +53,8 @@ def long_mode(text: str, symbols: Symbols | None = None) -> Console:
     return Console(machine, symbols)
 
 
-@pytest.fixture
-def ticking() -> Iterator[Console]:
+def ticking_machine() -> Machine:
+    """A guest that sleeps from tick to tick."""
     program = bytearray(rom(TICKS))
     handler = assemble(HANDLER, 0xF100, 16)
     program[0x100:0x100 + len(handler)] = handler
@@ -62,6 +62,12 @@ def ticking() -> Iterator[Console]:
     machine.board.as_firmware_leaves_it()
     for port, value in ((0x20, 0x11), (0x21, 8), (0x21, 4), (0x21, 1), (0x21, 0xFE)):
         machine.ports.write(port, 1, value)
+    return machine
+
+
+@pytest.fixture
+def ticking() -> Iterator[Console]:
+    machine = ticking_machine()
     yield Console(machine)
     machine.close()
 

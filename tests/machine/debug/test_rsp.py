@@ -18,6 +18,7 @@ from machine.debug.registers import REGISTERS, description
 from machine.debug.rsp import GdbServer, Motion
 from machine.recording import Recorder, read
 from machine.replay import Event, Player, ReplayError
+from tests.machine.debug.test_commands import ticking_machine as ticking
 from tests.machine.rom import EIGHT_BITS, rom
 from tests.machine.test_replay import GO, quarrel
 
@@ -158,6 +159,17 @@ def test_a_range_is_stepped_through_in_one_resume(machine: Machine) -> None:
     answers = talk(other, here, b"vCont;c", stop, b"vCont;r%x,%x:1" % (inc, behind), b"p10", b"vCont;r%x,%x" % (inc, behind), b"p10", b"m600,1")
     assert [answers[4], answers[6], answers[7]] == [jump.to_bytes(8, "little").hex().encode(), AGAIN.to_bytes(8, "little").hex().encode(), b"01"], \
         f"a breakpoint at {compare:#x} or elsewhere in the range ends the steps"
+
+
+def test_a_range_with_a_hlt_waits_for_its_interrupt() -> None:
+    """As a debugger's `next` over a line that idles does: the timer's interrupt wakes the processor, whose handler runs, and the range is left behind."""
+    machine = ticking()
+    hlt = 0xFF022
+    words = (b"Z0,%x,1" % hlt, b"vCont;c", b"z0,%x,1" % hlt, b"m600,1", b"vCont;r%x,%x:1" % (hlt, hlt + 2), b"p10", b"m600,1")
+    answers = talk(machine, *words)
+    assert answers[5] == (hlt + 2).to_bytes(8, "little").hex().encode(), "behind HLT and INC BX"
+    assert int(answers[6], 16) == int(answers[3], 16) + 1, "one tick"
+    machine.close()
 
 
 def test_going_on_with_a_signal_or_from_elsewhere(machine: Machine) -> None:
