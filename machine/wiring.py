@@ -54,14 +54,18 @@ class BoardDma:
 
     def write(self, iova: int, data: bytes, requester: int | None = None) -> None:
         """Bytes to RAM, or a message-signalled interrupt. Raises DmaFault."""
+        self.deliver(iova, data, requester)
+
+    def deliver(self, iova: int, data: bytes, requester: int | None = None) -> bool:
+        """As `write`. False: it was a message, and no local APIC took it."""
         if self.trace is not None:
             self.trace(True, iova, len(data), requester)
         if MSI_WINDOW <= iova < MSI_WINDOW + MSI_WINDOW_SIZE and len(data) == 4:
-            self._apics.deliver_msi(iova, int.from_bytes(data, "little"))
-        elif self._memory.is_ram(iova, len(data)):
-            self._memory.write(iova, data)
-        else:
+            return self._apics.deliver_msi(iova, int.from_bytes(data, "little"))
+        if not self._memory.is_ram(iova, len(data)):
             raise DmaFault(iova, f"{len(data)} bytes there are not RAM")
+        self._memory.write(iova, data)
+        return True
 
 
 class FunctionDma:
@@ -71,7 +75,7 @@ class FunctionDma:
         dma: the board's.
         requester: bus << 8 | slot << 3 | function.
         name: of the function.
-        log: told of what was refused.
+        log: told of what was refused, and of messages that nobody took.
 
     Attributes:
         function: whose port it is; the board sets it when the function is there.
@@ -94,10 +98,12 @@ class FunctionDma:
         """Bytes to RAM, or a message-signalled interrupt. Raises DmaFault."""
         function = self._master(iova)
         try:
-            self._dma.write(iova, data, self.requester)
+            taken = self._dma.deliver(iova, data, self.requester)
         except DmaFault:
             function.received_abort()
             raise
+        if not taken:
+            self._log.note(self._name, "", "interrupt message that no local APIC takes", address=iova, data=int.from_bytes(data, "little"))
 
     def _master(self, iova: int) -> PciFunction[Any]:
         """The function, if it may send."""

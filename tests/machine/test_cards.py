@@ -208,6 +208,11 @@ def test_an_msix_message_reaches_the_local_apic(build: Build) -> None:
     pc.write(1, 4, DECODE | MASTER, 2)
     pc.mmio.write(MEMORY + 4, 4, 2)
     assert lapic.blocks["registers"].peek(0x220, 4) == 1 << 5
+    nobody = "interrupt message that no local APIC takes"
+    assert nobody not in pc.noted("probe")
+    pc.mmio.write(WIDE + TABLE, 4, 0xFEE55000)
+    pc.mmio.write(MEMORY + 4, 4, 2)
+    assert nobody in pc.noted("probe")
 
 
 # --- without firmware ------------------------------------------------------------------------------------------------------------------------

@@ -29,6 +29,7 @@ from tests.linux_guest import drivers
 pytestmark = pytest.mark.guest
 
 Booter = Callable[..., Scenario]
+PATIENCE = 240                          # seconds for what takes three; by the host's clock where machines follow that, and hosts may be busy
 
 BUS = ("virtio/virtio_ring", "virtio/virtio", "virtio/virtio_pci_modern_dev", "virtio/virtio_pci_legacy_dev", "virtio/virtio_pci")
 RNG = (*BUS, "char/hw_random/virtio-rng")
@@ -71,7 +72,7 @@ def interrupts(console: str) -> dict[str, tuple[str, int]]:
 def test_linux_reads_what_the_source_gave(cpus: int, append: str, scenarios: Booter, debian_linux: Path, debian_busybox: Path) -> None:
     boot = Linux(debian_linux.read_bytes(), initrd(debian_linux, debian_busybox, REPORT + "poweroff -f\n"), APPEND + append)
     pc = scenarios(boot, Configuration(cpus=cpus, clock=HOST, cards=(SEEDED,)))
-    pc.wait_for("^done$")
+    pc.wait_for("^done$", PATIENCE)
     function = pc.machine.board.cards["virtio-rng"]
     assert isinstance(function, VirtioPci)
     given = STREAM.read(0, function.device.state.position)
@@ -85,14 +86,14 @@ def test_linux_reads_what_the_source_gave(cpus: int, append: str, scenarios: Boo
     else:
         assert lines == {"virtio0-config": ("PCI-MSI", 0), "virtio0-input": ("PCI-MSI", requests)} and function.msix.enabled
     assert not [line for line in pc.machine.log.lines if "virtio" in line]
-    pc.wait_for_end()
+    pc.wait_for_end(PATIENCE)
 
 
 def test_a_copy_made_while_bytes_flow_reads_the_same(scenarios: Booter, tmp_path: Path, debian_linux: Path, debian_busybox: Path) -> None:
     """The machine, a fork of it and a snapshot loaded again read on from one moment in the middle: 16 KiB, by the digest of all."""
     boot = Linux(debian_linux.read_bytes(), initrd(debian_linux, debian_busybox, COPYING), APPEND)
     pc = scenarios(boot, Configuration(clock="instructions", cards=(SEEDED,)))
-    pc.wait_for("^up$")
+    pc.wait_for("^up$", PATIENCE)
     device = pc.machine.board.cards["virtio-rng"].parts[1]
     pc.wait_until(lambda: device.save()["position"] > 4096, "bytes to flow")
     assert device.save()["position"] < 12288
@@ -122,7 +123,7 @@ def test_qemu_says_the_same(scenarios: Booter, tmp_path: Path, debian_linux: Pat
                         "-device", "virtio-rng-pci,disable-legacy=on")
     theirs = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=peer.PATIENCE).stdout.decode()
     pc = scenarios(Linux(debian_linux.read_bytes(), data, APPEND), Configuration(clock=HOST, cards=(CARDS["virtio-rng"],)))
-    pc.wait_for_end()
+    pc.wait_for_end(PATIENCE)
     ours, theirs = (_without_numbers(console) for console in (pc.console, theirs))
     assert ours == theirs and len(ours) == 5
 
@@ -159,7 +160,7 @@ NUMBERS = hashlib.sha256(b"".join(b"%d\n" % number for number in range(1, 100001
 
 
 def run(*options: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "folkering.py", "run", "--timeout", "120", *options], cwd=Path(__file__).resolve().parents[2],
+    return subprocess.run([sys.executable, "folkering.py", "run", "--timeout", str(PATIENCE), *options], cwd=Path(__file__).resolve().parents[2],
                           stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
 
 
@@ -203,13 +204,13 @@ def test_forks_and_snapshots_have_disks_of_their_own(filled: tuple[Path, str], t
     card = disk_card(disk)
     boot = Linux(debian_linux.read_bytes(), initrd(debian_linux, debian_busybox, SHARE, BLK), APPEND)
     pc = scenarios(boot, Configuration(clock=HOST, cards=(card,)))
-    pc.wait_for("^up$")
+    pc.wait_for("^up$", PATIENCE)
     pc.machine.save(tmp_path / "snapshot")
     copies = [pc, pc.fork(), Scenario(Machine.load(tmp_path / "snapshot", cards=(card,)), pc.console)]
     for copy, word in zip(copies, ("one", "two", "three"), strict=True):
         copy.type(f"{word}\n")
     for copy, word in zip(copies, ("one", "two", "three"), strict=True):
-        copy.wait_for(f"^it says {word}$")
+        copy.wait_for(f"^it says {word}$", PATIENCE)
         assert not [line for line in copy.machine.log.lines if "virtio" in line]
     for copy in copies[1:]:
         copy.close()
