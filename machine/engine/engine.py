@@ -10,7 +10,7 @@ from __future__ import annotations
 import ctypes
 import enum
 from collections.abc import Callable
-from ctypes import c_uint16, c_uint32, c_uint64
+from ctypes import c_uint8, c_uint16, c_uint32, c_uint64
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -26,6 +26,7 @@ from machine.errors import EngineError
 from machine.memory import GuestMemory, Segment
 
 ENDLESS = 1 << 62
+VIRQ_LINE, NMI_LINE = abi.CPU_INTERRUPT_VIRQ >> 8, abi.CPU_INTERRUPT_NMI >> 8
 BEFORE, BUDGET, ASIDE = 0, 1, 2            # places in `Engine._tally`: ps before the slice, instructions it may retire, those put aside
 STEP_TIME = 1_000_000_000                  # ns: no instruction takes longer
 
@@ -93,6 +94,9 @@ class Engine:
         self._time = time
         self._halted = c_uint32.from_address(self._cpu + abi.CPU_HALTED)
         self._requests = c_uint32.from_address(self._cpu + abi.CPU_INTERRUPT_REQUEST)
+        # The byte of it that holds the interrupt lines. The slice timer's signal sets CPU_INTERRUPT_HALT in another one, between any two instructions of
+        # ours: a read, a change and a write of the whole word would lose that, and the slice never end.
+        self._lines = c_uint8.from_address(self._cpu + abi.CPU_INTERRUPT_REQUEST + 1)
         self._attention = c_uint16.from_address(c_uint64.from_address(self._cpu + abi.CPU_ICOUNT_DECR_PTR).value + 2)
         self._old_exception = ctypes.c_int32.from_address(self._env + abi.ENV_OLD_EXCEPTION)
         self._eip = c_uint64.from_address(self._env + abi.ENV_EIP)
@@ -127,7 +131,7 @@ class Engine:
         self.current = cpu
         if vcpu.nmi_pending and not self.stepping:
             vcpu.nmi_pending = False
-            self._requests.value |= abi.CPU_INTERRUPT_NMI
+            self._lines.value |= NMI_LINE
         self._stopping = False
         self.place[PASS] = self.breakpoints.pass_now(cpu)
         self._pending_write.value = NOWHERE
@@ -181,7 +185,7 @@ class Engine:
             return RunExit(Reason.HALT, 0)
         self._load(vcpu)
         vcpu.settle()
-        self._requests.value &= ~(abi.CPU_INTERRUPT_VIRQ | abi.CPU_INTERRUPT_NMI)
+        self._lines.value &= ~(VIRQ_LINE | NMI_LINE)
         self.breakpoints.reported(cpu, vcpu.cs_base + vcpu.rip)       # a step begins with the instruction, breakpoint or not
         self.stepping = True
         try:
@@ -190,7 +194,7 @@ class Engine:
             self.stepping = False
             if vcpu.index == self._loaded and vcpu.offered is not None:
                 self._vector.value = vcpu.offered
-                self._requests.value |= abi.CPU_INTERRUPT_VIRQ
+                self._lines.value |= VIRQ_LINE
 
     def stop_after_this(self) -> None:
         """From a memory hook or a device: the instruction under way is the slice's last. Instructions are counted."""
@@ -282,10 +286,10 @@ class Engine:
         """Puts a vector before the CPU, or takes it away."""
         if vcpu.index == self._loaded:
             if vector is None:
-                self._requests.value &= ~abi.CPU_INTERRUPT_VIRQ
+                self._lines.value &= ~VIRQ_LINE
             elif not self.stepping:
                 self._vector.value = vector
-                self._requests.value |= abi.CPU_INTERRUPT_VIRQ
+                self._lines.value |= VIRQ_LINE
                 self._look_up()
         if vector is not None and vcpu.index != self.current:
             self.kick(vcpu)
@@ -303,7 +307,7 @@ class Engine:
             self._look_up()
             if vcpu.nmi_pending:
                 vcpu.nmi_pending = False
-                self._requests.value |= abi.CPU_INTERRUPT_NMI
+                self._lines.value |= NMI_LINE
 
     def _look_up(self) -> None:
         """There is something new for the vCPU that runs: it leaves its block, and where instructions are counted does so exactly behind this one."""

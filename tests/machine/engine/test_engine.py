@@ -285,6 +285,31 @@ def test_a_free_slice_ends_by_itself() -> None:
     guest.close()
 
 
+def test_the_end_of_a_slice_is_not_lost_while_a_device_offers_and_withdraws_interrupts() -> None:
+    """The timer's signal comes in the middle of what a device asks of the processor: both are words of one request."""
+    guest = Guest(counted=False, cpus=1)
+    accesses = 0
+
+    def busy(_offset: int, _size: int, _value: int) -> None:
+        nonlocal accesses
+        accesses += 1
+        assert accesses < 1000, "this slice does not end"
+        for _ in range(100):
+            guest.engine.vcpus[0].post(0x40)
+            guest.engine.vcpus[0].withdraw()
+
+    guest.ports.write = busy  # type: ignore[method-assign]
+    guest.engine.close()
+    guest.engine = type(guest.engine)(guest.memory, guest.ports, guest.mmio, 1, False, None, lambda: 1)
+    guest.load("cli; again: out 0x80, al; mov ecx, 100; delay: dec ecx; jnz delay; jmp again")
+    try:
+        for _ in range(100):
+            accesses = 0
+            assert guest.run(50_000).reason is Reason.BUDGET
+    finally:
+        guest.close()
+
+
 def test_retired_counts_through_interrupts_and_repeated_strings(counted: Guest) -> None:
     counted.handler(0x80, "iretq")
     counted.load("int 0x80; mov edi, 0x3000; mov ecx, 64; xor eax, eax; rep stosb; hlt")
