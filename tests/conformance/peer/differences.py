@@ -30,6 +30,17 @@ class Difference:
 
 QEMU, OPEN, OURS = Kind.QEMU, Kind.OPEN, Kind.OURS
 DIFFERENCES = {difference.name: difference for difference in (
+    Difference(
+        "moment", OPEN,
+        "counts and times are those of its moment",
+        "of ours, some instructions earlier or later: the low bits are not compared",
+    ),
+    Difference(
+        "unsized-access", OPEN,
+        "reads of other sizes than a register's give 0, writes are lost, addresses between registers are the register's",
+        "bytes are read, and written where the chip has byte lanes; between registers is none. The SDM (10.4.1), the 82093AA and HPET 1.0a ask for whole "
+        "registers",
+    ),
     # 8259A
     Difference(
         "poll-of-nothing", OPEN,
@@ -160,6 +171,16 @@ DIFFERENCES = {difference.name: difference for difference in (
         "LINT0 unmasked passes the 8259A's vector whatever its delivery mode, and has no remote IRR",
         "fixed mode requests its own vector (SDM 10.5.1)",
     ),
+    Difference(
+        "apic-divider-change", QEMU,
+        "a new divider counts for all the time since the count began",
+        "from now on: the count is a register that goes on (SDM 10.5.4)",
+    ),
+    Difference(
+        "apic-mode-change", OPEN,
+        "periodic that becomes one-shot after its first period has stopped",
+        "it goes on to its end and interrupts once more",
+    ),
     # I/O APIC
     Difference(
         "ioapic-id", OURS,
@@ -197,6 +218,16 @@ DIFFERENCES = {difference.name: difference for difference in (
         "the upper half of a comparator in 32-bit mode is kept",
         "it reads 0 and stays 0",
     ),
+    Difference(
+        "hpet-status-disabled", QEMU,
+        "a level comparator that may not interrupt sets no status bit",
+        "it does (HPET 1.0a, 2.3.8, Tn_INT_ENB_CNF: status bits are generated all the same)",
+    ),
+    Difference(
+        "hpet-level-to-edge", OPEN,
+        "the status bit stays when a comparator becomes an edge",
+        "it goes; the specification has it ignored then",
+    ),
     # ACPI
     Difference(
         "pm-timer-at-start", QEMU,
@@ -225,6 +256,11 @@ DIFFERENCES = {difference.name: difference for difference in (
     ),
     # 8042, keyboard, mouse
     Difference(
+        "fw-cfg-selector-read", QEMU,
+        "a byte read at 510 is the next byte of data",
+        "the selector is write-only, data is at 511 (fw_cfg specification)",
+    ),
+    Difference(
         "i8042-status", QEMU,
         "status bit 2 is set by a self test alone, bit 3 always",
         "bit 2 is the command byte's, bit 3 tells command from data (PS/2 reference, \"Status register\")",
@@ -233,6 +269,11 @@ DIFFERENCES = {difference.name: difference for difference in (
         "i8042-reset", OURS,
         "the command byte is 03 after a reset",
         "45, as a firmware's self test leaves it, for kernels that are booted without one",
+    ),
+    Difference(
+        "i8042-self-test", QEMU,
+        "a self test leaves the command byte as it is",
+        "it sets the system flag in it, as in the status register (PS/2 reference, 'Self-test')",
     ),
     Difference(
         "i8042-ram", QEMU,
@@ -284,6 +325,16 @@ DIFFERENCES = {difference.name: difference for difference in (
         "pci-config-address", QEMU,
         "all of CONFIG_ADDRESS is kept",
         "bits 30-24, 1 and 0 read 0 (PCI 3.0, 3.2.2.3.2)",
+    ),
+    Difference(
+        "pci-config-lanes", QEMU,
+        "a word at CFA is the lower half of CONFIG_ADDRESS",
+        "the upper",
+    ),
+    Difference(
+        "pci-unaligned", QEMU,
+        "a word at CFD is lost",
+        "it is two bytes of one double word, and reaches them by byte enables (PCI 3.0, 3.2.2.3.2)",
     ),
     Difference(
         "pci-status", QEMU,

@@ -12,7 +12,7 @@
                                                  local APIC (`local`), and reads port 0x60 (`key`): the answer is their vectors
     def NAME / ... / end                         a macro; $1, $2, ... are what it is called with
     NAME ARGUMENTS                               a macro
-    repeat 00-1F NAME ARGUMENTS                  a macro for each number, which is its $1
+    repeat 00-1F NAME ARGUMENTS                  a macro for each number, which is its $1 if it has one
     # ...                                        a comment, also behind an access
     in 61 & ef known-difference                  an answer without some bits, which differ as differences.py says
     in 21   ! known-difference 1C                our answer is 1C, not the peer's: a difference of that name (differences.py); `.` stands for "the same"
@@ -34,6 +34,7 @@ SIZES = {"": 1, "w": 2, "l": 4}
 HANDLER = {"master": EOI_MASTER, "slave": EOI_SLAVE, "local": EOI_LOCAL, "key": READ_KEYBOARD}
 MICROSECOND = 63                        # rounds of the guest's delay loop, two instructions each, at 8 ns an instruction
 WINDOW = 100                            # us
+WORDS = ("wait", "delay", "halt", "interrupts", "repeat", "end")
 ACCESS = re.compile(r"(out|in)([wl]?)|(write|read)(8|16|32|64)")
 
 
@@ -73,6 +74,8 @@ def _expand(lines: Iterable[str], macros: dict[str, list[str]]) -> Iterator[tupl
             continue
         word, *arguments = line.split()
         if word == "def":
+            if ACCESS.fullmatch(arguments[0]) or arguments[0] in WORDS:
+                raise ValueError(f"{arguments[0]} is an access, and no name for a macro")
             defining = macros[arguments[0]] = []
         elif word == "end" and defining is not None:
             defining = None
@@ -89,8 +92,11 @@ def _call(text: str, macros: dict[str, list[str]]) -> Iterator[str]:
     if word == "repeat":
         first, last = (int(number, 16) for number in arguments[0].split("-"))
         for number in range(first, last + 1):
-            yield from _call(" ".join([arguments[1], f"{number:X}", *arguments[2:]]), macros)
+            counted = [f"{number:X}"] if any("$1" in line for line in macros[arguments[1]]) else []
+            yield from _call(" ".join([arguments[1], *counted, *arguments[2:]]), macros)
     elif word in macros:
+        if len(arguments) != max((int(number) for number in re.findall(r"\$(\d)", " ".join(macros[word]))), default=0):
+            raise ValueError(f"{word} is not called so: {text!r}")
         for line in macros[word]:
             yield from _call(re.sub(r"\$(\d)", lambda match: arguments[int(match[1]) - 1], line), macros)
     else:

@@ -47,8 +47,8 @@ def pic8259(rng: random.Random) -> Iterator[str]:
             yield "in 60 & 0"
             full = False
         elif action == 9:
-            yield from ("out 3f9 00", "in 60 & 0", f"out 4d{port == 'a0':d} {rng.choice((0, 0, 0x10)):x}")        # no line is up: pic-elcr-live
-            full = False
+            yield from ("out 3f9 00", "in 60 & 0", "init", f"out 4d{port == 'a0':d} {rng.choice((0, 0, 0x10)):x}")   # nothing requested: pic-elcr-live
+            full, special = False, {"20": False, "a0": False}
         else:
             yield from (f"out {port} 0c", f"in {port} & 80 poll-of-nothing")
         yield from ("state",) if port == "20" else ("out a0 0a", "in a0", "out a0 0b", "in a0", "in a1")
@@ -82,7 +82,8 @@ def uart16550(rng: random.Random) -> Iterator[str]:
         elif action == 3:
             yield f"out 3f9 {rng.randrange(8):x}"                                   # modem status: uart-loopback-delta
         elif action == 4:
-            yield f"out 3fa {rng.choice((0x00, 0x01, 0x01, 0x41, 0x81, 0xC1, 0x03)):x}"                    # 04: uart-transmitter-reset
+            yield f"out 3fa {rng.choice((0x00, 0x01, 0x01, 0x41, 0x81, 0xC1, 0x03, 0x07)):x}"
+            yield from ("out 3f9 00", f"out 3f9 {rng.randrange(8) | 2:x}")         # raises the transmitter's interrupt anyway: uart-transmitter-reset
         elif action == 5:
             yield f"out 3fc {0x10 | rng.randrange(16):x}"
         elif action == 6:
@@ -184,7 +185,7 @@ def ioapic(rng: random.Random) -> Iterator[str]:
 
 def hpet(rng: random.Random) -> Iterator[str]:
     """Registers of all widths while the counter stands."""
-    yield from ("wr 010 0", "wr 100 0", "wr 120 0", "wr 140 0")
+    yield from ("wr 010 0", "wr 100 0", "wr 120 0", "wr 140 0", "wrq 0f0 0")
     for _ in range(150):
         timer = 0x100 + 0x20 * rng.randrange(3)
         action = rng.randrange(6)
@@ -222,6 +223,7 @@ def i8042(rng: random.Random) -> Iterator[str]:
         action = rng.randrange(8)
         if action < 2:
             yield f"cmd {rng.choice((0xAA, 0xAB, 0xA9, 0xA7, 0xA8, 0xAE, 0x20)):x}"
+            yield from ("take", "cmd 60", "out 60 07")                             # the self test sets bit 2: i8042-self-test
         elif action == 2:
             yield from ("cmd 60", f"out 60 {rng.choice((0x03, 0x00, 0x07, 0x23, 0x21)):x}")
         elif action == 3:

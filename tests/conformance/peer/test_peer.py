@@ -76,6 +76,10 @@ def test_macros_repetitions_and_what_they_are_made_of() -> None:
     assert [(question.section, question.number) for question in script.questions] == [("s", 6), ("s", 6), ("s", 7), ("s", 8)]
     with pytest.raises(ValueError, match="no such access: 'inn 20'"):
         compile_script(["inn 20"])
+    with pytest.raises(ValueError, match="both is not called so: 'both 1 & f0 pit-gate'"):
+        compile_script(["def both", "in $1", "end", "both 1 & f0 pit-gate"])
+    with pytest.raises(ValueError, match="halt is an access"):
+        compile_script(["def halt", "end"])
     with pytest.raises(AssertionError, match="more known answers"):
         compile_script(["in 20 ! pit-gate 1 2"])
 
