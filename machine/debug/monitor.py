@@ -182,6 +182,8 @@ class Monitor(Runner):
 
     def type(self, words: list[str]) -> None:
         """Type at the guest."""
+        if self.machine.script is not None:
+            raise TargetError("a recording is being played; what is typed comes from it")
         self._typist.type(" ".join(words) + "\r")
 
     def save(self, words: list[str]) -> None:

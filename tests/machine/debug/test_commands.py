@@ -16,6 +16,7 @@ from machine.debug.symbols import Symbols
 from machine.errors import LoadError
 from machine.loaders import bzimage
 from machine.loaders.entry import LongMode
+from machine.replay import Player
 from tests.machine.engine.bench_guest import assemble
 from tests.machine.rom import EIGHT_BITS, rom, say
 
@@ -139,6 +140,8 @@ def test_typing_and_waiting_for_text() -> None:
     console.said("c 0.0001", "type hello there", "wait there")
     assert heard.endswith(b"hello there") and console.machine.board.serial_out == heard.extend
     assert "stopped" not in "\n".join(console.lines)
+    console.machine.script = Player(console.machine, [])
+    assert not console.execute("type more") and "comes from it" in console.lines[-1]
     console.machine.close()
 
 
