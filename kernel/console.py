@@ -19,6 +19,7 @@ DEFAULT_COLUMNS, DEFAULT_ROWS = 80, 24
 MIN_COLUMNS, MIN_ROWS, MAX_CELLS = 20, 2, 1000
 MAX_TYPED_AHEAD = 64 << 10
 ANSWER_TIMEOUT = 0.25               # seconds: what a terminal needs to tell its size over a slow connection
+END_SEQUENCE = "\x18\x1b[m"              # CAN ends an escape sequence that was cut off (ECMA-48), and colours go
 ASK_CURSOR = "\x1b[6n"              # ECMA-48 device status report: every vt100 answers with its cursor's position
 ASK_SIZE = f"\x1b7\x1b[{MAX_CELLS - 1};{MAX_CELLS - 1}H{ASK_CURSOR}\x1b8"     # which in the far corner is the size; there are terminals that swap CSI 18 t
 CURSOR_REPORT = re.compile(rb"\x1b\[(\d{1,5});(\d{1,5})R")
@@ -134,6 +135,8 @@ class Console:
         finally:
             self._editing = False
             self._typed[:0] = self._editor.take_rest()
+            if CTRL_C in self._typed:                       # typed right behind the line: it is for what the line does
+                self._deliver_soon()
 
     async def drain(self) -> None:
         """Wait until everything printed has left."""
@@ -161,6 +164,9 @@ class Console:
             self._editor.feed(data)
         elif CTRL_C in self._typed and self.on_interrupt is not None:
             del self._typed[:self._typed.rindex(CTRL_C) + 1]      # what was typed before it is withdrawn, too
+            self._uart.discard()                                   # and so is what nobody wants to see any more, as a terminal line does (POSIX, INTR)
+            if self.colour:
+                self.write_raw(END_SEQUENCE)
             self.on_interrupt()
 
     async def _ask_terminal(self) -> None:

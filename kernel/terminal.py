@@ -21,6 +21,7 @@ from prompt_toolkit.history import InMemoryHistory
 from prompt_toolkit.input.base import Input
 from prompt_toolkit.input.vt100_parser import Vt100Parser
 from prompt_toolkit.key_binding import KeyPress
+from prompt_toolkit.input.typeahead import get_typeahead
 from prompt_toolkit.output.vt100 import Vt100_Output
 from prompt_toolkit.shortcuts import CompleteStyle
 
@@ -168,8 +169,8 @@ class TerminalEditor:
             self._loop.call_soon(self._print_above)
 
     def take_rest(self) -> bytes:
-        """Nothing: prompt_toolkit keeps what was typed ahead itself."""
-        return b""
+        """What was typed behind the end of the line. The console keeps it, because a Ctrl-C there is for what the line does."""
+        return "".join(key.data for key in get_typeahead(self._input)).encode("utf-8", "surrogateescape")
 
     def _print_above(self) -> None:
         app = None if self._session is None else self._session.app

@@ -113,6 +113,11 @@ class Uart16550:
         if not self._sending:
             self._transmit()
 
+    def discard(self) -> None:
+        """What waits is not sent; what the chip has already is."""
+        self._waiting.clear()
+        self._finish_draining()
+
     async def drain(self) -> None:
         """Wait until everything written so far has been handed to the chip."""
         if self._waiting:

@@ -289,9 +289,17 @@ def test_ctrl_a(home: Path, people: list[Person]) -> None:
 def test_ctrl_c_stops_a_running_line(home: Path, people: list[Person]) -> None:
     person = at_the_prompt(home, people)
     person.type("; ".join(["log |> to-json"] * 150) + "; echo the end\r")
-    person.sees(r"\[")
+    person.sees('"facility"')
     person.type("\x03")
-    assert "the end\n" not in person.sees(r"\^C\n+folk>").split("^C")[-1]
+    assert "the end\n" not in person.sees(r"\^C\n+folk>")
+    person.type("poweroff\r")
+    assert person.leaves() == 0
+
+
+def test_ctrl_c_right_behind_a_line_is_for_that_line(home: Path, people: list[Person]) -> None:
+    person = at_the_prompt(home, people)
+    person.type("; ".join(["log |> to-json"] * 40) + "; echo the end\r\x03")
+    assert '"facility"' not in person.sees(r"\^C\n+folk>")
     person.type("poweroff\r")
     assert person.leaves() == 0
 
