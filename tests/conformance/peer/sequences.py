@@ -52,6 +52,37 @@ def pic8259(rng: random.Random) -> Iterator[str]:
         else:
             yield from (f"out {port} 0c", f"in {port} & 80 poll-of-nothing")
         yield from ("state",) if port == "20" else ("out a0 0a", "in a0", "out a0 0b", "in a0", "in a1")
+    yield from _pic8259_vectors(rng)
+
+
+def _pic8259_vectors(rng: random.Random) -> Iterator[str]:
+    """Both controllers, and the processor takes the vectors. The slave's mask stays: pic-cascade-poll."""
+    yield from ("out 3f9 00", "in 60 & 0", "in 60 & 0", "out 4d0 0", "out 4d1 0", "init", "masks 00 00", "write32 fee000f0 1ff", "write32 fee00350 700")
+    full = False
+    for _ in range(200):
+        action = rng.randrange(9)
+        if action == 0:
+            yield from ("out 3f9 00", "in 60 & 0", "init")
+            yield from ("out 20 11", f"out 21 {rng.randrange(0x20, 0xF8):x}", "out 21 04", f"out 21 {rng.choice((0x01, 0x03)):x}")      # 11: pic-special-nested
+            yield from ("out a0 11", f"out a1 {rng.randrange(0x20, 0xF8):x}", "out a1 02", f"out a1 {rng.choice((0x01, 0x01, 0x03)):x}")
+            full = False
+        elif action == 1:
+            yield f"out 21 {rng.choice((0, rng.randrange(0x100))) & 0xFB:x}"
+        elif action == 2:
+            yield rng.choice(("out 3f9 02", "out 3f9 00"))
+        elif action == 3 and not full:
+            yield f"{rng.choice(('key-up', 'mouse-up'))} {rng.randrange(0x80):x}"
+            full = True
+        elif action == 4:
+            yield "in 60 & 0"
+            full = False
+        elif action == 5:
+            yield rng.choice(("out 20 20", "out a0 20", "out 20 a0", "out a0 a0", f"out 20 {rng.choice((0x60, 0xC0, 0xE0)) | rng.randrange(8):x}"))
+        elif action == 6:
+            yield rng.choice(("out 20 80", "out 20 00", "out a0 80", "out a0 00"))
+        else:
+            yield f"interrupts {rng.randrange(1, 4)} {rng.choice(('', 'master', 'master slave', 'slave'))}"
+        yield "state"
 
 
 def pit8254(rng: random.Random) -> Iterator[str]:
@@ -120,6 +151,34 @@ def rtc(rng: random.Random) -> Iterator[str]:
         yield "time"
         yield f"wr b {rng.randrange(4) << 1:x}"
         yield "time"
+    yield from rtc_alarms(rng)
+
+
+def rtc_alarms(rng: random.Random) -> Iterator[str]:
+    """A moment with SET in any format, an alarm a second later, some of its parts wildcards or wrong, and the flags after 1.1 s."""
+    yield from ("pics", "wr a 20")
+    for _ in range(24):
+        moment = dt.datetime(2000, 1, 1, tzinfo=dt.UTC) + dt.timedelta(seconds=rng.randrange(30 * 365 * 86400))
+        alarm = moment + dt.timedelta(seconds=1)
+        binary, hours_24 = rng.random() < 0.5, rng.random() < 0.5
+
+        def code(number: int, binary: bool = binary) -> int:
+            return number if binary else number // 10 << 4 | number % 10
+
+        def hour(number: int, hours_24: bool = hours_24, binary: bool = binary) -> int:
+            return code(number, binary) if hours_24 else code((number + 11) % 12 + 1, binary) | (0x80 if number >= 12 else 0)
+
+        yield f"wr b {0x80 | binary << 2 | hours_24 << 1:x}"
+        values = {0: code(moment.second), 2: code(moment.minute), 4: hour(moment.hour), 6: code(moment.isoweekday() % 7 + 1), 7: code(moment.day),
+                  8: code(moment.month), 9: code(moment.year % 100), 0x32: code(moment.year // 100),
+                  1: code(alarm.second), 3: code(alarm.minute), 5: hour(alarm.hour)}
+        for address in rng.sample((1, 3, 5), rng.randrange(3)):
+            values[address] = 0xC0
+        if rng.random() < 0.3:
+            values[rng.choice((1, 3, 5))] = rng.choice((0xFF, code(rng.randrange(1, 12))))
+        for address, value in values.items():
+            yield f"wr {address:x} {value:x}"
+        yield from ("rd c", f"wr b {0x20 | binary << 2 | hours_24 << 1:x}", "repeat 1-16 sleep", "rd c", "rd c", "time")
 
 
 def lapic(rng: random.Random) -> Iterator[str]:
@@ -203,6 +262,28 @@ def hpet(rng: random.Random) -> Iterator[str]:
         else:
             yield f"wr {timer + rng.choice((16, 20)):x} {rng.getrandbits(32):x}"
         yield from ("rdq 0f0", f"rd {timer:x}", f"rdq {timer + 8:x}", f"rd {timer + 8:x}", f"rd {timer + 12:x}", f"rdq {timer + 16:x}", "rdq 010", "rd 020")
+    yield from _hpet_matches(rng)
+
+
+def _hpet_matches(rng: random.Random) -> Iterator[str]:
+    """Comparators that match within 60 us, as edges and levels, at pins or as messages; who comes is told by the vectors, the highest first."""
+    yield from ("write32 fee000f0 1ff", "write32 fee00080 0", "ioapic 14 10000")
+    for number in range(3):
+        yield f"ioapic {0x38 + 2 * number:x} {0x51 + 0x10 * number | rng.choice((0, 0x8000)):x}"
+    for _ in range(60):
+        kinds = [rng.choice((0, 2, 4, 4, 6, 6, 0x4004)) for _ in range(3)]
+        yield from ("wrq 0f0 0", "wr 020 7")
+        for number, kind in enumerate(kinds):
+            timer = 0x100 + 0x20 * number
+            yield f"ioapic {0x38 + 2 * number:x} {0x51 + 0x10 * number | (kind & 2) << 14:x}"       # level at both ends
+            yield from (f"wrq {timer + 8:x} {rng.randrange(0x100, 0x300):x}", f"wr {timer + 16:x} {0x85 + number:x}", f"wr {timer + 20:x} fee00000")
+            yield f"wr {timer:x} {20 + number << 9 | kind:x}"
+        yield from ("wr 010 1", "delay 100")
+        yield "rd 020" if not any(kind == 2 for kind in kinds) else "read32 fed00020 & 0"                   # hpet-status-disabled
+        yield from ("interrupts 8", "wr 020 7", "wr 010 0")
+        yield from (f"wr {0x100 + 0x20 * number:x} 0" for number in range(3))
+        yield from ("write32 fee000b0 0",) * 6
+        yield from ("interrupts 8 local", "rd 020")
 
 
 def pm(rng: random.Random) -> Iterator[str]:
