@@ -94,7 +94,8 @@ def boot_once(options: Namespace, rom: bytes, files: dict[str, bytes], alone: bo
     from devices.backends.output import Recorder
     from devices.backends.terminal import Terminal
     from machine.boot import Firmware
-    from machine.machine import INSTRUCTIONS, Configuration, Machine
+    from machine.configuration import INSTRUCTIONS, Configuration
+    from machine.machine import Machine
     from machine.memory import MIB
     from machine.outcome import ExitReason
     from machine.run_command import OutputWatch

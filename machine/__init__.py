@@ -16,12 +16,13 @@ if TYPE_CHECKING:
     from machine.boot import Firmware, Linux, Multiboot
     from machine.cards import CARDS
     from machine.errors import EngineError, LoadError, MachineError
-    from machine.machine import Configuration, Machine
+    from machine.configuration import Configuration
+    from machine.machine import Machine
     from machine.outcome import ExitReason, Outcome
 
 __all__ = ["CARDS", "Configuration", "EngineError", "ExitReason", "Firmware", "Linux", "LoadError", "Machine", "MachineError", "Multiboot", "Outcome"]
 
-_HOMES = {"Machine": "machine", "Configuration": "machine", "Linux": "boot", "Multiboot": "boot", "Firmware": "boot",
+_HOMES = {"Machine": "machine", "Configuration": "configuration", "Linux": "boot", "Multiboot": "boot", "Firmware": "boot",
           "CARDS": "cards", "ExitReason": "outcome", "Outcome": "outcome",
           "MachineError": "errors", "EngineError": "errors", "LoadError": "errors"}
 

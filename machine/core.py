@@ -20,7 +20,7 @@ from machine.memory import GuestMemory, RamImage
 
 if TYPE_CHECKING:
     from machine.boot import Boot
-    from machine.machine import Configuration
+    from machine.configuration import Configuration
 
 PORTS = 0x10000
 VIRTUAL_TSC_HZ = 1_000_000_000      # the time-stamp counter of an instruction clock counts its nanoseconds

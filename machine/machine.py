@@ -6,24 +6,24 @@ the machine (a kernel in Python, a test) is served. Virtual time comes from the 
 
 from __future__ import annotations
 
-import os
-import select
 import weakref
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from devices.core.clock import InstructionTime, host_time, wall_time
 from devices.core.reset import ResetKind
 from machine.board import Board
+from machine.configuration import HOST, INSTRUCTIONS, Configuration
 from machine.core import Closed, Core, Spare, keep, take
 from machine.engine.engine import Reason, RunExit
 from machine.errors import MachineError
 from machine.hardware import HardwarePort
-from machine.memory import MIB, GuestMemory
+from machine.memory import GuestMemory
 from machine.msrs import ModelSpecificRegisters
 from machine.outcome import ExitReason, Outcome
+from machine.outside import CUT, LONGEST_SLEEP, STEP, Bell, HostInput, Script
 from machine.schedule import Saved, Schedule, Turn
 from machine.stats import Stats
 
@@ -34,65 +34,8 @@ if TYPE_CHECKING:
     from machine.screen import Screen
 
 POLL_INTERVAL = 2_000_000           # ns of host time between two looks at host input while a guest is busy
-LONGEST_SLEEP = 3600.0              # s
 MOST_OVERSLEPT = 100_000_000        # ns by which paced time may be late and is made up for
-MAX_CPUS = 64
 VIRTUAL_WALL_START = 1_767_225_600_000_000_000    # 2026-01-01: what the calendar shows at power-on where runs must repeat
-HOST, INSTRUCTIONS = "host", "instructions"
-CUT = ""                            # in the place of an inlet's name: a turn was cut short from outside
-STEP, MEMORY, REGISTER = "step", "memory", "register"     # inlets that are none of the board's: what a debugger does
-
-
-class HostInput(Protocol):
-    """Something of the host's that the guest hears of: a terminal, a socket."""
-
-    def fileno(self) -> int | None:
-        """What to wait on, None once nothing more can come."""
-
-    def pump(self) -> bool:
-        """Move what is there towards the chip. True if some is left that the chip has no room for."""
-
-
-class Script(Protocol):
-    """Host input that was recorded, in its own time. Raises ReplayError where the machine does not come to where it was recorded."""
-
-    def serve(self) -> str | None:
-        """Between slices: hand over what came at this moment. Returns why the machine is to stand here, if it is."""
-
-    def bound(self) -> int | None:
-        """The count of instructions at which a slice must end because something comes next."""
-
-    def step(self) -> bool:
-        """Between slices: take a single step of a processor, if one comes at this moment; `Machine.step` asks `stepping`."""
-
-    def stepping(self, cpu: int) -> None:
-        """A single step of a processor is taken; if that is what comes at this moment, it has come."""
-
-    def wakes(self) -> int | None:
-        """While all processors stand: when something comes next, ns of virtual time; None if more instructions must retire before."""
-
-
-@dataclass(frozen=True, slots=True)
-class Configuration:
-    """What to build.
-
-    Attributes:
-        memory: bytes of RAM.
-        cpus: vCPUs, 1..64.
-        clock: "host" for people, "instructions" for runs that repeat bit for bit.
-        schedule_seed: varies order and length of the vCPUs' turns reproducibly; None is round robin of equal turns.
-        strict: an access to a register field that a chip's model leaves out is an error.
-        reboot: a guest's reset starts it over; otherwise it ends the run.
-        cards: what is in the PCI slots, from 00:01.0 on.
-    """
-
-    memory: int = 256 * MIB
-    cpus: int = 1
-    clock: str = HOST
-    schedule_seed: int | None = None
-    strict: bool = False
-    reboot: bool = True
-    cards: tuple[Card, ...] = ()
 
 
 class Machine:
@@ -122,10 +65,7 @@ class Machine:
 
     def __init__(self, boot: Boot, configuration: Configuration | None = None, *, checkpoint: Checkpoint | None = None) -> None:
         self.configuration = configuration = configuration or Configuration()
-        if not 1 <= configuration.cpus <= MAX_CPUS:
-            raise MachineError(f"{configuration.cpus} CPUs: 1 to {MAX_CPUS} are possible")
-        if configuration.clock not in (HOST, INSTRUCTIONS):
-            raise MachineError(f"clock {configuration.clock!r}: choose {HOST} or {INSTRUCTIONS}")
+        configuration.check()
         self._boot = boot
         self._began_from = None if checkpoint is None else weakref.ref(checkpoint.ram)
         core = None if checkpoint is None else take(checkpoint.ram, boot, configuration)
@@ -154,16 +94,12 @@ class Machine:
         self._overslept = 0                  # ns of the host's time by which paced virtual time is late
         self.board.on_input = self.came
         self.flush: list[Callable[[], None]] = []
-        self._wake_read, self._wake_write = os.pipe()
-        os.set_blocking(self._wake_read, False)
-        os.set_blocking(self._wake_write, False)
+        self._bell = Bell()
         self.hardware = HardwarePort(self.ports, self.mmio, self.memory, self.wake)
         self._schedule = Schedule(self.engine.vcpus, configuration.schedule_seed)
         self._slice_end = 0
         self._limit: int | None = None
         self._polled = 0
-        self._asleep = False
-        self._woken = False
         self._cut = False
         self._closed = False
         self._ended: Outcome | None = None
@@ -257,13 +193,9 @@ class Machine:
 
     def wake(self) -> None:
         """End an idle wait or the slice under way, whose turn goes on at the next; from any thread."""
-        self._woken = self._cut = True
-        if self._asleep:
-            try:
-                os.write(self._wake_write, b"w")
-            except BlockingIOError:
-                pass                        # it is full of wake-ups that nobody has read yet
-        elif self.engine.running:
+        self._cut = True
+        self._bell.ring()
+        if self.engine.running:
             self.engine.interrupt()
 
     # --- copies ----------------------------------------------------------------------------------------------------------------------
@@ -324,8 +256,7 @@ class Machine:
         if image is None or not keep(image, Spare(self._core, self._boot, self.configuration)):
             self._core.close()
         self.engine = self.memory = self._core = Closed()  # type: ignore[assignment]
-        for end in (self._wake_read, self._wake_write):
-            os.close(end)
+        self._bell.close()
 
     # --- turns -----------------------------------------------------------------------------------------------------------------------
     def _slice(self, turn: Turn) -> None:
@@ -410,18 +341,10 @@ class Machine:
         if deadline is not None:
             wait = min(wait, max(0.0, (deadline - host_time()) / 1e9))
         began = host_time()
-        self._asleep = True
         backlog = [source.pump() for source in self.inputs]
         if any(vcpu.runnable for vcpu in self.engine.vcpus):                   # by what has just come: not a moment passes
-            self._asleep = False
             return
-        if self._woken or any(backlog):
-            wait = 0.0
-        self._woken = False
-        ready, _, _ = select.select([self._wake_read, *readers], [], [], wait)
-        self._asleep = False
-        if self._wake_read in ready:
-            os.read(self._wake_read, 4096)
+        self._bell.wait(readers, 0.0 if any(backlog) else wait)
         self._polled = 0
         if paced and isinstance(self.time, InstructionTime):
             reached = before + self._overslept + host_time() - began

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from devices.core.clock import PICOSECONDS, SECOND
 from machine.checkpoint import Kind, board_of, describe, digest
-from machine.machine import CUT, MEMORY, REGISTER, STEP
+from machine.outside import CUT, MEMORY, REGISTER, STEP
 from machine.replay import Event, Journal, Player, ReplayError, moment_of
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from devices.core.clock import PICOSECONDS
 from machine.errors import MachineError, TargetError
-from machine.machine import CUT, MEMORY, REGISTER, STEP
+from machine.outside import CUT, MEMORY, REGISTER, STEP
 
 if TYPE_CHECKING:
     from machine.machine import Machine

@@ -22,7 +22,8 @@ from devices.core.log import UnmodelledAccess
 from machine.boot import Firmware, kernel_from_files
 from machine.cards import DISK, cards_named, disk_card
 from machine.errors import EngineError, MachineError
-from machine.machine import HOST, Configuration, Machine
+from machine.configuration import HOST, Configuration
+from machine.machine import Machine
 from machine.memory import MIB
 from machine.outcome import ExitReason, Outcome
 from machine.recording import Recorder as InputRecorder

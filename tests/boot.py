@@ -13,7 +13,8 @@ from pathlib import Path
 
 from images.builder import Images
 from machine.boot import Firmware
-from machine.machine import INSTRUCTIONS, Configuration, Machine
+from machine.configuration import INSTRUCTIONS, Configuration
+from machine.machine import Machine
 from machine.outcome import Outcome
 
 NUCLEUS, ARCHIVE, CMDLINE = "opt/folkering/nucleus", "opt/folkering/archive", "opt/folkering/cmdline"

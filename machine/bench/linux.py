@@ -14,7 +14,8 @@ from machine.bench.peer import Cost, PeerError, qemu, timed
 from machine.bench.rows import Row, against_peer, within
 from machine.boot import Linux
 from machine.loaders.initrd import build
-from machine.machine import Configuration, Machine
+from machine.configuration import Configuration
+from machine.machine import Machine
 from machine.memory import MIB, PAGE
 
 APPEND = "console=ttyS0"

@@ -10,7 +10,8 @@ from machine.bench.peer import PeerError
 from machine.bench.rom import LOOPS, Loop, image
 from machine.bench.rows import Row, against_peer, within
 from machine.boot import Firmware
-from machine.machine import Configuration, Machine
+from machine.configuration import Configuration
+from machine.machine import Machine
 from machine.memory import MIB
 from machine.outcome import ExitReason
 

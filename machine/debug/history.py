@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from machine.machine import STEP
+from machine.outside import STEP
 from machine.outcome import ExitReason
 from machine.replay import Event, Journal, Player
 

@@ -13,7 +13,7 @@ from machine.debug.paging import Walk, walk
 from machine.debug.registers import BY_NAME, REGISTERS, Register
 from machine.engine.vcpu import Activity
 from machine.errors import TargetError
-from machine.machine import MEMORY, REGISTER
+from machine.outside import MEMORY, REGISTER
 from machine.outcome import ExitReason, Outcome
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ import pytest
 
 if TYPE_CHECKING:
     from machine.boot import Boot
-    from machine.machine import Configuration
+    from machine.configuration import Configuration
     from machine.scenario.scenario import Scenario
 
     Booter = Callable[..., Scenario]

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Self
 
 from devices.core.clock import SECOND
 from devices.keys import chord
-from machine.machine import INSTRUCTIONS, Configuration, Machine
+from machine.configuration import INSTRUCTIONS, Configuration
+from machine.machine import Machine
 from machine.outcome import ExitReason, Outcome
 
 if TYPE_CHECKING:

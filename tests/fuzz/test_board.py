@@ -11,7 +11,8 @@ from devices.core.bus import Bus
 from devices.pci.config_space import COMMAND, IO, MASTER, MEMORY
 from machine.boot import Firmware
 from machine.cards import CARDS, disk_card
-from machine.machine import Configuration, Machine
+from machine.configuration import Configuration
+from machine.machine import Machine
 
 HALT = bytes(0x10000 - 16) + b"\xf4" * 16
 CARDS_ALL = (*CARDS.values(), disk_card(MemoryDisk(bytes(1 << 16))))

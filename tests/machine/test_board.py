@@ -10,7 +10,8 @@ from devices.core.bus import Bus
 from machine.address_map import ECAM, FIRST_PCI_GSI, HPET_BASE, MEMORY, PORTS, VGA_TEXT, Place
 from machine.board import Board
 from machine.boot import Firmware
-from machine.machine import Configuration, Machine
+from machine.configuration import Configuration
+from machine.machine import Machine
 
 HALT = bytes(0x10000 - 16) + b"\xf4" * 16
 CONF, T0, T1 = HPET_BASE + 0x10, HPET_BASE + 0x100, HPET_BASE + 0x120

@@ -13,7 +13,7 @@ import pytest
 from devices.core.log import UnmodelledAccess
 from machine import Configuration, ExitReason, Firmware, Machine, MachineError
 from machine.checkpoint import digest
-from machine.machine import HOST, INSTRUCTIONS
+from machine.configuration import HOST, INSTRUCTIONS
 from machine.recording import Recorder
 from machine.replay import Event, Player
 from tests.machine.rom import EIGHT_BITS, rom, say

@@ -19,7 +19,7 @@ from machine.boot import Multiboot
 from machine.checkpoint import digest
 from machine.debug.target import Target
 from machine.engine.vcpu import Activity
-from machine.machine import HOST, INSTRUCTIONS
+from machine.configuration import HOST, INSTRUCTIONS
 from machine.memory import SEGMENTS
 from tests.machine.rom import EIGHT_BITS, rom
 

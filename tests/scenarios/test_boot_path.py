@@ -11,7 +11,7 @@ import pytest
 from devices.core.clock import host_time
 from images import builder
 from images.builder import Images
-from machine.machine import HOST, INSTRUCTIONS
+from machine.configuration import HOST, INSTRUCTIONS
 from tests.boot import ARCHIVE, CMDLINE, MIB, NUCLEUS, files_of, has_qemu, pc, qemu
 
 NO_GATE = "[NUCLEUS] no gate: nothing answers at port 0xFC0, idling"

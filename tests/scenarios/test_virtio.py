@@ -22,7 +22,7 @@ from machine import Configuration, Firmware, Linux, Machine
 from machine.bench import peer
 from machine.cards import CARDS, disk_card
 from machine.loaders.initrd import build
-from machine.machine import HOST
+from machine.configuration import HOST
 from machine.scenario.scenario import Scenario
 from tests.linux_guest import drivers
 

@@ -12,7 +12,8 @@ import tempfile
 from pathlib import Path
 
 from machine.boot import Firmware
-from machine.machine import INSTRUCTIONS, Configuration, Machine
+from machine.configuration import INSTRUCTIONS, Configuration
+from machine.machine import Machine
 from machine.outcome import ExitReason
 from tests.conformance.peer.guest import image
 

@@ -14,7 +14,8 @@ from machine.bench.peer import Cost, PeerError
 from machine.bench.rom import LOOPS
 from machine.bench.rows import Row, against_peer, table, within
 from machine.boot import Firmware
-from machine.machine import INSTRUCTIONS, Configuration, Machine
+from machine.configuration import INSTRUCTIONS, Configuration
+from machine.machine import Machine
 from machine.memory import MIB
 from machine.outcome import ExitReason
 

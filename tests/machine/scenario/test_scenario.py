@@ -10,7 +10,7 @@ import pytest
 
 from machine.boot import Firmware, Linux
 from machine.loaders.initrd import build
-from machine.machine import INSTRUCTIONS, Configuration
+from machine.configuration import INSTRUCTIONS, Configuration
 from machine.memory import MIB
 from machine.outcome import ExitReason
 from machine.scenario.scenario import Scenario, ScenarioFailure
