@@ -273,7 +273,7 @@ def test_idle_time_is_the_hosts_where_a_person_types(build: Build, monkeypatch: 
     machine.memory.write(0x7C00, END_OF_INTERRUPT)
     person = Person(machine, 1_000_000_000 + 2_345_678_901, 1_000_000_000 + 4_000_000_001)
     monkeypatch.setattr("machine.machine.host_time", person.host_time)
-    monkeypatch.setattr("machine.machine.select.select", person.select)
+    monkeypatch.setattr("machine.outside.select.select", person.select)
     machine.paced = True
     recorder = Recorder(machine, lines.append)
     assert machine.run(timeout=20).reason is ExitReason.DEBUG_EXIT
@@ -313,5 +313,5 @@ def test_what_comes_while_the_machine_is_about_to_sleep_wakes_it(build: Build, m
         return [], [], []
 
     machine.inputs.append(Late())
-    monkeypatch.setattr("machine.machine.select.select", select_at_once)
+    monkeypatch.setattr("machine.outside.select.select", select_at_once)
     assert machine.run(timeout=GENEROUS).reason is ExitReason.DEBUG_EXIT and not waits, "two characters were read before anybody slept"
