@@ -73,7 +73,7 @@ class Request(NamedTuple):
 
 
 class VirtioBlk(VirtioDevice[State]):
-    """The device. Args: `disk` is where its bytes are."""
+    """A disk. Args: `disk` is where its bytes are."""
 
     NAME = "virtio-blk"
     DEVICE_ID = 2

@@ -33,7 +33,7 @@ class State:
 
 
 class VirtioRng(VirtioDevice[State]):
-    """The device. Args: `entropy` is where its bytes come from."""
+    """A source of entropy. Args: `entropy` is where its bytes come from."""
 
     NAME = "virtio-rng"
     DEVICE_ID = 4
