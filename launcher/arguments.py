@@ -190,7 +190,7 @@ def run_parser() -> Parser:
     parser.add_argument("--stats", metavar="FILE", type=_output, help="write figures about the run to FILE as JSON: exit_reason, wall_seconds, retired, "
                         "slices, interrupts (per vCPU), rss_mib")
     parser.add_argument("--save", metavar="FILE", type=_output, help="at the end, unless the guest itself ended it, save a snapshot of the machine to FILE")
-    parser.add_argument("--gdb", metavar="[HOST:]PORT", type=_address, help="let GDB attach (target remote); instructions are then counted, at half speed")
+    parser.add_argument("--gdb", metavar="[HOST:]PORT", type=_address, help="let GDB attach (target remote)")
     parser.add_argument("--wait-gdb", action="store_true", help="stand before the first instruction until GDB has attached and goes on")
     parser.add_argument("--trace", metavar="FILE", type=_output, help="write every access to a chip's register, every interrupt and DMA transfer to FILE, a "
                         "line each, with virtual time")
