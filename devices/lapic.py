@@ -143,18 +143,20 @@ class Lapic(Chip[State]):
             state.in_service |= bit
 
     def update(self) -> None:
-        """Offer the processor what has the right to interrupt it now: the highest request above its priority, else the 8259A's (10.8.3)."""
+        """Offer the processor what has the right to interrupt it now: the 8259A's vector, else the highest request above the processor's priority (10.8.3).
+
+        The 8259A goes first because ExtINT is sent directly to the core and takes no part in the APIC's priorities (10.8.1).
+        """
         state = self.state
         wanted: int | None = None
+        external = None if self._pic is None else self._pic.vector()
         requests = state.requests
-        if requests:
+        if external is not None and self._external_open():
+            wanted = external | EXTERNAL
+        elif requests:
             vector = requests.bit_length() - 1
             if vector >> 4 > self._priority() >> 4:
                 wanted = vector
-        if wanted is None and self._pic is not None and self._external_open():
-            external = self._pic.vector()
-            if external is not None:
-                wanted = external | EXTERNAL
         if wanted != self._offer:
             self._offer = wanted
             if wanted is None:

@@ -332,15 +332,21 @@ def test_10_1_extint_through_lint0(bench: Bench) -> None:
     assert bench.cpus[0].offered is None
 
 
-def test_contract_the_apic_goes_before_the_8259a(bench: Bench) -> None:
+def test_contract_the_8259a_goes_before_the_apic(bench: Bench) -> None:
+    """ExtINT is sent directly to the processor (10.8.1): neither a higher request nor the processor's priority keeps it back."""
     bench.write(LINT0, 0x700)
-    wire_pic(bench)
     bench.request(0x31)
-    assert bench.cpus[0].take() == 0x31
+    assert bench.cpus[0].offered == 0x31
+    wire_pic(bench)
+    assert bench.cpus[0].take() == 0x21
     bench.apics[0].poll()
-    assert bench.cpus[0].offered == 0x21                       # ExtINT knows no processor priority
-    bench.write(EOI, 0)
-    assert bench.pic.master.state.in_service == 0 and bench.cpus[0].offered == 0x21
+    assert bench.cpus[0].take() == 0x31
+    bench.pic.master.blocks["ports"].write(0, 1, 0x20)
+    bench.pic.lines[1].lower()
+    bench.pic.lines[1].raise_()
+    assert bench.cpus[0].offered == 0x21 and bench.read(PPR) == 0x30
+    bench.write(TPR, 0xFF)
+    assert bench.cpus[0].offered == 0x21
 
 
 def test_contract_taken_by_the_processor_before_the_8259a_changed(bench: Bench) -> None:
