@@ -23,7 +23,7 @@ from machine.hardware import HardwarePort
 from machine.memory import GuestMemory
 from machine.msrs import ModelSpecificRegisters
 from machine.outcome import ExitReason, Outcome
-from machine.outside import CUT, LONGEST_SLEEP, STEP, Bell, HostInput, Script
+from machine.outside import CUT, LONGEST_SLEEP, STEP, TURN, Bell, HostInput, Script
 from machine.schedule import Saved, Schedule, Turn
 from machine.stats import Stats
 
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 POLL_INTERVAL = 2_000_000           # ns of host time between two looks at host input while a guest is busy
 MOST_OVERSLEPT = 100_000_000        # ns by which paced time may be late and is made up for
 VIRTUAL_WALL_START = 1_767_225_600_000_000_000    # 2026-01-01: what the calendar shows at power-on where runs must repeat
+TAKEN_AT_ONCE = 16                  # interrupts before an instruction, one in another, beyond which the host is asked, too
 
 
 class Machine:
@@ -269,17 +270,22 @@ class Machine:
         source, alarm = self.time, self.alarm
         if isinstance(source, InstructionTime):
             bound = None if self.script is None else self.script.bound()
-            allowed = source.instructions_until(end)
+            allowed = max(source.instructions_until(end), 1)
             bounds = (None if self._limit is None else self._limit - self.stats.retired, None if bound is None else bound - self.stats.retired,
                       source.instructions_until(alarm) if alarm is not None and now < alarm < end else None)
             outside = min((most for most in bounds if most is not None and most < allowed), default=None)
             result = engine.run(cpu, allowed if outside is None else outside, turn.patience)
+            for _ in range(TAKEN_AT_ONCE):              # nothing comes from outside between an interrupt and its handler: both have the same moment
+                if result.retired or result.reason is not Reason.BUDGET or outside == 0 or self._is_over(result):
+                    break
+                self.board.lapics[cpu].poll()
+                result = engine.run(cpu, allowed if outside is None else outside, engine.patience)
             source.retire(result.retired)
             self.stats.retired += result.retired
             if not self._is_over(result):
                 self._schedule.go_on(Turn(cpu, self._slice_end, engine.patience))
                 if result.reason is Reason.BREAK or (result.reason is Reason.STOP and self._cut) or result.retired == outside:
-                    self.came(CUT, b"")
+                    self.came(*((CUT, b"") if result.retired else (TURN, b"%d" % cpu)))
         else:
             result = engine.run(cpu, (end if alarm is None or not now < alarm < end else alarm) - now, turn.patience)
         self.stats.slices += 1

@@ -8,6 +8,7 @@ from typing import Protocol
 
 LONGEST_SLEEP = 3600.0              # s
 CUT = ""                            # in the place of an inlet's name: a turn was cut short from outside
+TURN = "turn"                       # the same, before its first instruction: it was begun, and an interrupt perhaps taken
 STEP, MEMORY, REGISTER = "step", "memory", "register"     # inlets that are none of the board's: what a debugger does
 
 

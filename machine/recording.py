@@ -7,7 +7,7 @@ A recording is text, JSON a line. The first says what was recorded: {"folkering-
 
     [retired, picoseconds, inlet, text]     at an inlet of the board, characters of Latin-1; or what a debugger does:
                                             "step" CPU, "memory" ADDRESS BYTES (physical), "register" CPU NAME BYTES
-    [retired, picoseconds, ""]              a cut
+    [retired, picoseconds, ""]              a cut; "turn" CPU is one before a turn's first instruction, when an interrupt may have been taken
     [retired, picoseconds]                  now and then: nothing came until then
 
 and at last {"end": [retired, picoseconds], "digest": digest}. The digests are `checkpoint.digest`.
@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from devices.core.clock import PICOSECONDS, SECOND
 from machine.checkpoint import Kind, board_of, describe, digest
-from machine.outside import CUT, MEMORY, REGISTER, STEP
+from machine.outside import CUT, MEMORY, REGISTER, STEP, TURN
 from machine.replay import Event, Journal, Player, ReplayError, moment_of
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class Recording:
         if self.seed != machine.configuration.schedule_seed:
             raise ReplayError(f"recording {self.name}: its schedule seed is {_seed(self.seed)}, not {_seed(machine.configuration.schedule_seed)}")
         for event in self.events:
-            if event.inlet not in (CUT, STEP, MEMORY, REGISTER) and event.inlet not in machine.board.inlets:
+            if event.inlet not in (CUT, TURN, STEP, MEMORY, REGISTER) and event.inlet not in machine.board.inlets:
                 raise ReplayError(f"recording {self.name}: this board has no inlet {event.inlet!r:.40}")
         if self.start != digest(machine):
             raise ReplayError(f"recording {self.name}: it began with something else in memory: another kernel, initrd, command line, firmware or snapshot")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from devices.core.clock import PICOSECONDS
 from machine.errors import MachineError, TargetError
-from machine.outside import CUT, MEMORY, REGISTER, STEP
+from machine.outside import CUT, MEMORY, REGISTER, STEP, TURN
 
 if TYPE_CHECKING:
     from machine.machine import Machine
@@ -126,8 +126,8 @@ class Player:
             event = self._events[self._next]
             if event.inlet != CUT and event.moment != now:
                 raise self._astray(event.moment, now)
-            if event.inlet == STEP:
-                return None                                    # it is taken where a turn would begin, see `step`
+            if event.inlet in (STEP, TURN):
+                return None                                    # those have their own places, see `step` and `bound`
             self._next += 1
             try:
                 self._hand_over(event)
@@ -179,6 +179,9 @@ class Player:
     def bound(self) -> int | None:
         """The count of instructions at which something comes next. Raises ReplayError if it should have come before."""
         moment = self._coming()
+        if moment == moment_of(self._machine) and self._next < len(self._events) and self._events[self._next].inlet == TURN:
+            self._next += 1
+            return moment[0]                                   # the turn begins, and is cut before its first instruction
         if moment is not None and moment[0] <= self._machine.stats.retired:
             raise self._astray(moment, moment_of(self._machine))
         return None if moment is None else moment[0]

@@ -1,9 +1,8 @@
 """Going backwards, on the instruction clock: checkpoints, and what has been done since the last of them, done again up to an earlier instruction.
 
-A run repeats exactly, so the machine at instruction n is reached by going back to a checkpoint before it and running on, with the same stops and single steps
-in between: where a slice ends decides where an interrupt is taken, so a stop belongs to what is repeated, and breakpoints, which may be others by now, stop
-nothing meanwhile but are only watched. What was typed comes again when it came (`machine/replay.py`), or what a recording says if one is played. The guest's
-output is not shown again.
+A run repeats exactly, so the machine at instruction n is reached by going back to a checkpoint before it and running on, with the same single steps in
+between: those hold interrupts off, so they belong to what is repeated. Breakpoints, which may be others by now, stop nothing meanwhile but are only
+watched. What was typed comes again when it came (`machine/replay.py`), or what a recording says if one is played. The guest's output is not shown again.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from machine.outside import STEP
+from machine.outside import STEP, TURN
 from machine.outcome import ExitReason
 from machine.replay import Event, Journal, Player
 
@@ -143,7 +142,7 @@ class History:
 
     def _typed(self, chapter: Chapter, count: int) -> list[Event]:
         """What came from outside between a checkpoint and a moment."""
-        return [event for event in self._journal.events[chapter.noted:] if event.retired < count and event.inlet != STEP]      # `stops` has the steps
+        return [event for event in self._journal.events[chapter.noted:] if event.retired < count and event.inlet not in (STEP, TURN)]      # `stops` has those
 
     def _run(self, count: int) -> None:
         machine = self._machine

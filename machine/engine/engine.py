@@ -144,7 +144,7 @@ class Engine:
         if self._time is not None:
             tally[BEFORE] = self._time.save()
         if timer is None:
-            self._left.value = tally[BUDGET] = max(budget, 1)
+            self._left.value = tally[BUDGET] = max(budget, 0)     # with 0 nothing but an interrupt happens
             error = self._start(self.instance.uc, self._eip.value, 0, 0, 0)
             self.running = False
             self._left.value = max(self._left.value, 0)      # the instruction that found nothing left has not begun
