@@ -26,6 +26,7 @@ PROCESSORS = (1, 4)
 LEAST = 0.5                         # of QEMU's speed: twice its time
 MEMORY, MOST_MEMORY = 256, 150.0    # MiB
 RESTORE, FORK = 5.0, 50.0           # ms
+ICOUNT = "shift=3,sleep=off"        # 8 ns an instruction, and halted processors skip to the next timer, as on ours
 PATIENCE = 120.0
 
 
@@ -39,7 +40,7 @@ class Guest:
 
 
 def boots(guest: Guest, pairs: int, tell: Callable[[str], None]) -> Iterator[Row]:
-    """User space with 1 and 4 vCPUs. The ratio is that of processor time, which a busy host does not spoil; the times shown are, too."""
+    """User space with 1 and 4 vCPUs, and on the instruction clock. Ratios are of processor time, which a busy host does not spoil; the times are shown, too."""
     with tempfile.TemporaryDirectory() as folder:
         initrd = Path(folder) / "initrd"
         initrd.write_bytes(build(guest.busybox, SCRIPT))
@@ -54,17 +55,26 @@ def boots(guest: Guest, pairs: int, tell: Callable[[str], None]) -> Iterator[Row
             yield against_peer(f"linux-{cpus}", f"{doc}, processor time", "s", [(mine.cpu, other.cpu if other else None) for mine, other in costs], LEAST)
             walls = [other.wall for _, other in costs if other is not None]
             yield within(f"linux-{cpus}-wall", f"{doc}, on the clock", "s", [mine.wall for mine, _ in costs], None, walls)
+        doc = "the same with 1 vCPU on the instruction clock"
+        tell(doc)
+        try:
+            counted = [(_ours(guest, initrd, 1, "--clock", "instructions"), _theirs(guest, initrd, 1, "-icount", ICOUNT)) for _ in range(pairs)]
+        except PeerError as trouble:
+            yield Row("linux-counted", doc, note=str(trouble))
+        else:
+            others = [other.cpu for _, other in counted if other is not None]
+            yield within("linux-counted", f"{doc}, processor time", "s", [mine.cpu for mine, _ in counted], None, others)
 
 
-def _ours(guest: Guest, initrd: Path, cpus: int) -> Cost:
+def _ours(guest: Guest, initrd: Path, cpus: int, *options: str) -> Cost:
     return timed([sys.executable, str(guest.launcher), "run", "--kernel", str(guest.kernel), "--initrd", str(initrd), "--append", APPEND,
-                  "--cpus", str(cpus), "--memory", str(MEMORY)], seen=AT_USER_SPACE.encode())
+                  "--cpus", str(cpus), "--memory", str(MEMORY), *options], seen=AT_USER_SPACE.encode())
 
 
-def _theirs(guest: Guest, initrd: Path, cpus: int) -> Cost | None:
+def _theirs(guest: Guest, initrd: Path, cpus: int, *options: str) -> Cost | None:
     if peer.found() is None:
         return None
-    return timed(qemu("-kernel", str(guest.kernel), "-initrd", str(initrd), "-append", APPEND, cpus=cpus, memory=MEMORY), seen=AT_USER_SPACE.encode())
+    return timed(qemu("-kernel", str(guest.kernel), "-initrd", str(initrd), "-append", APPEND, *options, cpus=cpus, memory=MEMORY), seen=AT_USER_SPACE.encode())
 
 
 class Booted:
