@@ -94,6 +94,11 @@ DIFFERENCES = {difference.name: difference for difference in (
         "as the 8254 data sheet has it: 'Read-back command', 'Mode definitions'",
     ),
     Difference(
+        "pit-bcd", QEMU,
+        "decimal counters count in binary",
+        "in decades (8254 data sheet, 'Counter', control word bit 0)",
+    ),
+    Difference(
         "refresh-toggle", QEMU,
         "bit 4 of port 61 toggles with each read",
         "with each refresh, every 15 us (ICH9 13.7.1)",

@@ -101,6 +101,18 @@ def pit8254(rng: random.Random) -> Iterator[str]:
         yield f"in 4{channel} & 3f pit-status"
         yield from (f"in 4{channel} & 0",) * (access == 3)
         yield f"in 4{channel}"
+    yield from _pit8254_counts(rng)
+
+
+def _pit8254_counts(rng: random.Random) -> Iterator[str]:
+    """Counts of modes 0, 2, 3 and 4 as they run, looked at twice: the upper byte. Binary: pit-bcd."""
+    for _ in range(60):
+        channel, mode = rng.randrange(3), rng.choice((0, 2, 3, 4))
+        yield from (f"out 43 {channel << 6 | 0x30 | mode << 1:x}", f"out 4{channel} 0", f"out 4{channel} {rng.randrange(0x10, 0x100):x}")
+        for _ in range(2):
+            yield from (f"delay {rng.randrange(10, 20000)}", f"out 43 {channel << 6:x}", f"in 4{channel} & 0", f"in 4{channel}")
+        if channel == 2 and mode in (0, 3):
+            yield "out2"
 
 
 def uart16550(rng: random.Random) -> Iterator[str]:
