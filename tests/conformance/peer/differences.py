@@ -136,6 +136,11 @@ DIFFERENCES = {difference.name: difference for difference in (
         "always, 'regardless of PIE' (MC146818A, register C)",
     ),
     Difference(
+        "rtc-alarm-pm", QEMU,
+        "in binary 12-hour mode bit 7 counts as 128 of the hour when an alarm is compared",
+        "it is PM, of the time and of the alarm each (MC146818A, table 2)",
+    ),
+    Difference(
         "rtc-century-37", QEMU,
         "address 37 is the century too, as IBM's PS/2 had it",
         "memory; ACPI says 32",
