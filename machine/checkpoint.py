@@ -45,6 +45,7 @@ class Checkpoint:
         turns: whose turn it is, as `Schedule.save` says.
         counters: of `Machine.stats`, and stores to ROM.
         ram: all of it.
+        rom: which firmware there was, as `memory.rom_digest` says.
     """
 
     board: Kind
@@ -55,6 +56,7 @@ class Checkpoint:
     turns: Saved
     counters: dict[str, int]
     ram: RamImage
+    rom: str
 
 
 def board_of(machine: Machine) -> Kind:
@@ -76,7 +78,7 @@ def take(machine: Machine) -> Checkpoint:
     chips = {chip.name: chip.save() for chip in machine.board.chips}
     assert len(chips) == len(machine.board.chips), "two chips have one name"
     return Checkpoint(board_of(machine), machine.time.save(), _guest_tsc(machine), tuple(vcpu.save() for vcpu in engine.vcpus), chips,
-                      machine.turns(), counters, machine.memory.freeze())
+                      machine.turns(), counters, machine.memory.freeze(), machine.memory.rom_digest)
 
 
 def digest(machine: Machine) -> str:
@@ -103,6 +105,8 @@ def put_back(machine: Machine, checkpoint: Checkpoint) -> None:
     """
     if checkpoint.board != board_of(machine):
         raise CheckpointError(f"a checkpoint of {describe(checkpoint.board)} does not fit {describe(board_of(machine))}")
+    if checkpoint.rom != machine.memory.rom_digest:
+        raise CheckpointError("the checkpoint is of a machine with another firmware")
     if machine.engine.running:
         raise CheckpointError("a machine cannot be replaced in the middle of a slice")
     machine.engine.start_over(machine.memory.adopt(checkpoint.ram))

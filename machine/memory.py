@@ -11,11 +11,13 @@ copies of the RAM do not, so they hold what a ROM hides.
 from __future__ import annotations
 
 import ctypes
+import functools
+import hashlib
 import mmap
 import os
 import re
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -123,6 +125,14 @@ class E820Entry:
     kind: int
 
 
+def rom_digest(roms: Iterable[tuple[int, bytes]]) -> str:
+    """SHA-256 over the ROMs of a board, (base, image) each: what firmware it has."""
+    whole = hashlib.sha256()
+    for base, image in sorted(roms):
+        whole.update(b"%d %d " % (base, len(image)) + image)
+    return whole.hexdigest()
+
+
 class GuestMemory:
     """RAM of `size` bytes and the ROMs of a board. The segments below 1 MiB are RAM until somebody steers them.
 
@@ -166,6 +176,11 @@ class GuestMemory:
                                          Mapping(base, length, bus.host + at, False, bus.view[at : at + length])))
         self.ram = [mapping for mapping in mappings if mapping.writable] + [segment.ram for segment in self.segments]
         self._arrange()
+
+    @functools.cached_property
+    def rom_digest(self) -> str:
+        """Which ROMs it has."""
+        return rom_digest((mapping.base, bytes(mapping.view)) for mapping in self.mappings if not mapping.writable)
 
     @staticmethod
     def _rom(base: int, image: bytes) -> Mapping:

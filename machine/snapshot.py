@@ -29,7 +29,7 @@ from machine.memory import KIB, MAX_RAM, RamImage
 from machine.schedule import Saved
 
 MAGIC = b"FOLKSNAP"
-VERSION = 3
+VERSION = 4
 HEAD, PIECE = struct.Struct("<8sIQ"), struct.Struct("<QII")
 PIECE_LENGTH = 64 * KIB
 LEVEL = 1                            # of compression: RAM is written once and read often, and time is what matters
@@ -142,7 +142,8 @@ def _read(file: IO[bytes], name: str) -> tuple[Checkpoint, Boot, dict[str, Any]]
             raise ValueError(f"a piece of RAM at {offset:#x}")
         ram.write(offset, data)
     checkpoint = Checkpoint(board, _whole(values["time"]), _whole(values["tsc"]), tuple(_vcpu(vcpu) for vcpu in values["vcpus"]), values["chips"],
-                            _turns(values["turns"], board[2]), {key: _whole(value) for key, value in values["counters"].items()}, ram)
+                            _turns(values["turns"], board[2]), {key: _whole(value) for key, value in values["counters"].items()}, ram,
+                            str(values["rom"]))
     return checkpoint, _boot(header["boot"]), _configuration(header["configuration"], board)
 
 

@@ -132,6 +132,8 @@ EXIT_CHECK_SHA256 = "01a94acf82eb11e875a6cca5066b177b3cf3d48fb7ea240263fc8ad187e
 SENSITIVE_HELPERS = {"in_rdmsr": ("helper_rdmsr", 0xC0, 0x15), "in_wrmsr": ("helper_wrmsr", 0x60, 0x18),
                      "in_read_cr": ("helper_read_crN", 0x49, 0x1A), "in_write_cr": ("helper_write_crN", 0x60, 0x1C)}
 SENSITIVE_SHA256 = "acbca933207ad31c646523c1c262a321c6539837965a14a3731c9bde418c50ed"
+UC_TCG_CONTEXT = 768         # TCGContext *
+TB_ICOUNT = 0x16             # u16 of a TranslationBlock: instructions in it
 CALL_LENGTH = 5              # CALL rel32
 
 TLB_ENTRY_WRITE = 8          # u64: the page's virtual address and flags
@@ -165,6 +167,7 @@ INTERNAL_FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "cpu_x86_update_cr0_x86_64": (None, [c_void_p, c_uint32]),
     "cpu_x86_update_cr3_x86_64": (None, [c_void_p, c_uint64]),
     "cpu_x86_update_cr4_x86_64": (None, [c_void_p, c_uint32]),
+    "tcg_tb_lookup_x86_64": (c_void_p, [c_void_p, c_uint64]),
     "tlb_flush_x86_64": (None, [c_void_p]),
     "tlb_set_dirty_x86_64": (None, [c_void_p, c_uint64]),
     "tlb_protect_code_x86_64": (None, [c_void_p, c_uint64]),

@@ -60,7 +60,7 @@ class Instance:
         self._failed = failed
         self._quick_stores = ctypes.c_uint8(1)
         self._segments: dict[int, tuple[int, int, int]] = {}     # by base: MemoryRegion, and the RAMBlocks of RAM and of the bus
-        self.lone = 0                                    # address of native code, see stubs.LONE_LISTING
+        self.lone = self._again = 0                      # addresses of native code, see stubs.LONE_LISTING
         self.lone_window = (c_uint64 * 2)()              # writes from the first to below the second address are made alone
         self._count_hook: int | None = None
         exit_check.install(lib)
@@ -134,7 +134,9 @@ class Instance:
 
     def add_lone(self, pending: int, place: int, left: int) -> None:
         """The code that lets an instruction which writes to the host bridge run alone; before `map`. See stubs.LONE_LISTING for the addresses."""
-        self.lone = self.page.add(stubs.lone(pending, self.env, place, left, self.cpu, abi.address_of(self.lib, "cpu_loop_exit_x86_64")))
+        leave = abi.address_of(self.lib, "cpu_loop_exit_x86_64")
+        self.lone = self.page.add(stubs.lone(pending, self.env, place, left, self.cpu, leave))
+        self._again = self.page.add(stubs.again(self.env, place, left, self.cpu, leave))
 
     def _map_hole(self, base: int, length: int, mmio: AddressSpace) -> None:
         read, write = mmio.read, mmio.write
@@ -155,8 +157,9 @@ class Instance:
         self.keep.extend(callbacks)
         store = ctypes.cast(callbacks[1], ctypes.c_void_p).value
         assert store is not None
-        restore = abi.address_of(self.lib, "cpu_restore_state_x86_64")
-        store = self.page.add(stubs.lone_store(ctypes.addressof(self.lone_window), base, self.cpu, restore, self.lone, store))
+        context = c_uint64.from_address(self.uc + abi.UC_TCG_CONTEXT).value
+        look_up, restore = (abi.address_of(self.lib, f"{name}_x86_64") for name in ("tcg_tb_lookup", "cpu_restore_state"))
+        store = self.page.add(stubs.lone_store(ctypes.addressof(self.lone_window), base, self.cpu, context, look_up, restore, self._again, store))
         self.check(self.lib.uc_mmio_map(self.uc, base, length, callbacks[0], None, ctypes.c_void_p(store), None), f"map the hole at 0x{base:x}")
         # Unicorn gives devices no right to be executed, and stops at a jump into one. A PC reads what the bus answers: all ones, hence #UD.
         rights = c_uint32.from_address(self.lib.find_memory_mapping_x86_64(self.uc, base) + abi.REGION_PERMS)

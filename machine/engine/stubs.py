@@ -328,15 +328,11 @@ permitted:
 """
 # A write to where the host bridge's registers are may change what memory shows, and the next instruction must be fetched from what it shows then. But a block
 # goes on behind the instruction that writes. So that instruction does not write yet: it is left, and begun again as a block of its own.
-# Jumped to with RIP being right; rax is where the write is made. `pending` is RIP of a write that waits for its block, -1 for none; `left` and `place` are
-# what `count` and `break_at` keep, who see the instruction twice.
-LONE_LISTING = """
-    mov r10, {pending}
+# Both are jumped to with RIP being right. AGAIN does that; `left` and `place` are what is kept of counts and breakpoints, which see the instruction twice. LONE
+# makes the write, which is at rax, where it waited for its block: `pending` is RIP of one that does, -1 for none.
+AGAIN_LISTING = """
     mov r11, {env}
     mov r9, [r11 + {eip}]
-    cmp [r10], r9
-    je alone
-    mov [r10], r9
     add r9, [r11 + {cs_base}]
     mov rax, {place}
     mov [rax], r9
@@ -347,12 +343,23 @@ LONE_LISTING = """
     mov dword ptr [rdi + {exception_index}], -1
     mov rax, {loop_exit}
     jmp rax
+"""
+AGAIN_CODE = ("49bb {env} 4d8b8b800000004d038bd800000048b8 {place} 4c890848b8 {left} 4883000148bf {cpu} c7471801000000c787a0810000ffffffff48b8 "
+              "{loop_exit} ffe0")
+LONE_LISTING = """
+    mov r10, {pending}
+    mov r11, {env}
+    mov r9, [r11 + {eip}]
+    cmp [r10], r9
+    je alone
+    mov [r10], r9
+""" + AGAIN_LISTING + """
 alone:
     mov qword ptr [r10], -1
     jmp rax
 """
-LONE_CODE = ("49ba {pending} 49bb {env} 4d8b8b800000004d390a744c4d890a4d038bd800000048b8 {place} 4c890848b8 {left} 4883000148bf {cpu} "
-    "c7471801000000c787a0810000ffffffff48b8 {loop_exit} ffe049c702ffffffffffe0")
+LONE_CODE = ("49ba {pending} 49bb {env} 4d8b8b800000004d390a745d4d890a49bb {env} 4d8b8b800000004d038bd800000048b8 {place} 4c890848b8 {left} "
+             "4883000148bf {cpu} c7471801000000c787a0810000ffffffff48b8 {loop_exit} ffe049c702ffffffffffe0")
 # A hook of OUT (uc, port, size, value, user): CONFIG_DATA's writes are made alone.
 LONE_PORT_LISTING = """
     mov rax, {callback}
@@ -384,25 +391,33 @@ LONE_STORE_LISTING = """
     push rdx
     push rcx
     push r8
-    mov rdi, r10
+    mov rdi, {context}
     mov rsi, [r10 + {mem_io_pc}]
+    mov rax, {tb_lookup}
+    call rax
+    cmp word ptr [rax + {tb_icount}], 1
+    je alone
+    mov rdi, {cpu}
+    mov rsi, [rdi + {mem_io_pc}]
     xor edx, edx
     mov rax, {restore_state}
     call rax
+    add rsp, 40
+    mov rax, {again}
+    jmp rax
+alone:
     pop r8
     pop rcx
     pop rdx
     pop rsi
     pop rdi
-    mov rax, {callback}
-    mov r10, {lone}
-    jmp r10
 plain:
     mov rax, {callback}
     jmp rax
 """
-LONE_STORE_CODE = ("49ba {window} 49bb {base} 4901f34d3b1a72554d3b5a08734f49ba {cpu} 4983ba7881000000743b5756525141504c89d7498bb27881000031d248b8 "
-    "{restore_state} ffd04158595a5e5f48b8 {callback} 49ba {lone} 41ffe248b8 {callback} ffe0")
+LONE_STORE_CODE = ("49ba {window} 49bb {base} 4901f34d3b1a72794d3b5a08737349ba {cpu} 4983ba7881000000745f57565251415048bf {context} 498bb27881000048b8 "
+                   "{tb_lookup} ffd06683781601742f48bf {cpu} 488bb77881000031d248b8 {restore_state} ffd04883c42848b8 {again} ffe04158595a5e5f48b8 "
+                   "{callback} ffe0")
 # void hook(uc, address, size, user), before the instruction of a breakpoint: it does not begin, unless this is where the processor was told to go on from.
 # `place` holds the address to pass once and the address that was hit; `left` is what `count` counts down, in which this instruction must not appear.
 BREAK_LISTING = """
@@ -494,8 +509,13 @@ def pause(invalid_error: int, last_error: int, patience: int, attention: int, ex
     return fill(PAUSE_CODE, invalid_error=invalid_error, last_error=last_error, patience=patience, attention=attention, exec_exit=exec_exit)
 
 
+def again(env: int, place: int, left: int, cpu: int, loop_exit: int) -> bytes:
+    """For `lone_store`: leaves, to begin the instruction again in a block of its own."""
+    return fill(AGAIN_CODE, env=env, place=place, left=left, cpu=cpu, loop_exit=loop_exit)
+
+
 def lone(pending: int, env: int, place: int, left: int, cpu: int, loop_exit: int) -> bytes:
-    """For `lone_port` and `lone_store`: makes a write in a block of its own."""
+    """For `lone_port`: makes a write in a block of its own."""
     return fill(LONE_CODE, pending=pending, env=env, place=place, left=left, cpu=cpu, loop_exit=loop_exit)
 
 
@@ -504,9 +524,10 @@ def lone_port(lone: int, callback: int) -> bytes:
     return fill(LONE_PORT_CODE, lone=lone, callback=callback)
 
 
-def lone_store(window: int, base: int, cpu: int, restore_state: int, lone: int, callback: int) -> bytes:
-    """The write callback of a hole; `callback` does the access."""
-    return fill(LONE_STORE_CODE, window=window, base=base, cpu=cpu, restore_state=restore_state, lone=lone, callback=callback)
+def lone_store(window: int, base: int, cpu: int, context: int, tb_lookup: int, restore_state: int, again: int, callback: int) -> bytes:
+    """The write callback of a hole: what goes to the host bridge is made in a block of its own."""
+    return fill(LONE_STORE_CODE, window=window, base=base, cpu=cpu, context=context, tb_lookup=tb_lookup, restore_state=restore_state, again=again,
+                callback=callback)
 
 
 def protect(tlb_flush: int, original: int) -> bytes:

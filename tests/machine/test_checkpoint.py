@@ -302,3 +302,12 @@ def test_a_link_to_a_snapshot_stays_one_and_others_may_read_it(build: Build, tmp
     mask = os.umask(0o022)
     os.umask(mask)
     assert (tmp_path / "saved").stat().st_mode & 0o777 == 0o666 & ~mask
+
+
+def test_a_checkpoint_of_another_firmware_is_refused(build: Build) -> None:
+    machine = build()
+    checkpoint = machine.checkpoint()
+    other = Machine(Firmware(rom("again: jmp again")), machine.configuration)
+    with pytest.raises(CheckpointError, match="another firmware"):
+        other.restore(checkpoint)
+    other.close()

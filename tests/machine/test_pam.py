@@ -281,6 +281,24 @@ def test_a_write_that_switches_is_made_once_and_counted_once(build: Build) -> No
 
 
 @pytest.mark.parametrize("clock", CLOCKS)
+@pytest.mark.parametrize("store", ["mov word ptr [0xb0000091], 0x3333", "mov dword ptr [0xb000008f], 0x33333300", "movq qword ptr [0xb0000090], xmm0",
+                                   "movdqu [0xb0000088], xmm0", "mov word ptr [0xb0000fff], 0x3333", "push dword ptr [0x600]"])
+def test_a_store_that_comes_in_pieces_is_made_once_and_ends(build: Build, clock: str, store: str) -> None:
+    """Each piece asked for a block of the instruction's own, which began with the first piece again, for ever."""
+    sse = "mov eax, cr4; or eax, 0x200; mov cr4, eax; mov eax, 0x33333333; mov [0x600], eax; movd xmm0, eax; pshufd xmm0, xmm0, 0;"
+    stack = "mov ebx, esp; mov esp, 0xb0000093;" if store.startswith("push") else ""
+    after = ("mov esp, ebx;" if stack else "") + "inc dword ptr [0x604]; mov eax, [0x604]; call put;"
+    machine = build(ECAM_ON + sse + stack + store + ";" + after, clock=clock)
+    output = bytearray()
+    machine.board.serial_out = output.extend
+    assert machine.run(timeout=PATIENCE).reason is ExitReason.DEBUG_EXIT
+    assert words(output) == [1]
+    if "fff" not in store:
+        assert machine.board.host_bridge.config.peek(0x91, 1) == 0x33
+    machine.close()
+
+
+@pytest.mark.parametrize("clock", CLOCKS)
 def test_code_that_was_just_copied_or_patched_runs_as_it_is(build: Build, clock: str) -> None:
     """In a segment that is RAM; write-protected, what is patched stays as it was; write-only, the ROM runs while RAM changes under it."""
     call = "mov edi, 0xE0000; call edi; call put;"

@@ -92,9 +92,12 @@ def test_lone_write_stubs() -> None:
                        exception_index=abi.CPU_EXCEPTION_INDEX, loop_exit=FAR + 18)
     assert stubs.lone(FAR + 1, FAR + 2, FAR + 3, FAR + 16, FAR, FAR + 18) == listing
     assert stubs.lone_port(FAR + 1, FAR + 3) == assemble(stubs.LONE_PORT_LISTING, lone=FAR + 1, callback=FAR + 3)
-    listing = assemble(stubs.LONE_STORE_LISTING, window=FAR + 1, base=FAR + 3, mem_io_pc=abi.CPU_MEM_IO_PC, restore_state=FAR + 7, lone=FAR + 9,
-                       callback=FAR + 10)
-    assert stubs.lone_store(FAR + 1, FAR + 3, FAR, FAR + 7, FAR + 9, FAR + 10) == listing
+    listing = assemble(stubs.AGAIN_LISTING, eip=abi.ENV_EIP, cs_base=cs_base, place=FAR + 3, cflags_next_tb=abi.CPU_CFLAGS_NEXT_TB,
+                       exception_index=abi.CPU_EXCEPTION_INDEX, loop_exit=FAR + 18)
+    assert stubs.again(FAR + 2, FAR + 3, FAR + 16, FAR, FAR + 18) == listing
+    listing = assemble(stubs.LONE_STORE_LISTING, window=FAR + 1, base=FAR + 3, mem_io_pc=abi.CPU_MEM_IO_PC, context=FAR + 5, tb_lookup=FAR + 6,
+                       tb_icount=abi.TB_ICOUNT, restore_state=FAR + 7, again=FAR + 9, callback=FAR + 10)
+    assert stubs.lone_store(FAR + 1, FAR + 3, FAR, FAR + 5, FAR + 6, FAR + 7, FAR + 9, FAR + 10) == listing
 
 
 def test_exit_check_stub() -> None:
