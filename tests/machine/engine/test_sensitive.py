@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from machine.engine.engine import Reason
-from tests.machine.engine.bench_guest import Guest
+from tests.machine.engine.bench_guest import Guest, assemble
 
 GP = 13
 # A handler that counts at 0x3100, keeps the error code at 0x3108 and RIP at 0x3110, and goes on behind the two bytes of RDMSR and WRMSR.
@@ -122,3 +122,18 @@ def test_two_engines_have_each_their_own(guest: Guest) -> None:
     run(guest, "mov ecx, 0xd90; rdmsr; mov [0x3000], eax", first)
     assert (other.u64(0x3000) & 0xFFFFFFFF, guest.u64(0x3000) & 0xFFFFFFFF) == (7, 0x55667788)
     other.close()
+
+
+def test_an_engine_of_somebody_else_stays_as_the_library_has_it() -> None:
+    """Unicorn used beside a machine, in the same process: MSRs that it does not know read 0."""
+    unicorn = pytest.importorskip("unicorn")
+    ours = Guest()
+    ours.engine.answer(Registers())
+    engine = unicorn.Uc(unicorn.UC_ARCH_X86, unicorn.UC_MODE_64)
+    engine.mem_map(0x1000, 0x1000)
+    code = assemble("mov ecx, 0x1b; mov eax, 5; mov edx, 6; rdmsr; mov ecx, 0xc0000082; mov ebx, 7; wrmsr; rdmsr; inc ebx", 0x1000)
+    engine.mem_write(0x1000, code)
+    engine.emu_start(0x1000, 0x1000 + len(code))
+    names = unicorn.x86_const
+    assert [engine.reg_read(register) for register in (names.UC_X86_REG_EAX, names.UC_X86_REG_EDX, names.UC_X86_REG_EBX)] == [0, 0, 8]
+    ours.close()

@@ -126,7 +126,7 @@ def test_sensitive_registers_stub() -> None:
         "original", "low", "high", *abi.SENSITIVE_HELPERS, "callback", "raise_exception_err_ra"))}
     listing = assemble(sensitive.LISTING, rcx=abi.ENV_REGS + 8, exit_msr=sensitive.EXIT_MSR, exit_write_cr8=sensitive.EXIT_WRITE_CR8,
                        exit_read_cr8=sensitive.EXIT_READ_CR8, bitmap_size=sensitive.BITMAP_SIZE, minus_high_base=(1 << 32) - sensitive.HIGH_BASE,
-                       general_protection=sensitive.GENERAL_PROTECTION, **addresses)
+                       general_protection=sensitive.GENERAL_PROTECTION, not_mine=sensitive.NOT_MINE, **addresses)
     assert sensitive.stub(addresses) == listing
     assert sensitive.install(abi.load())
 
