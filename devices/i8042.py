@@ -6,7 +6,7 @@ Specification: IBM Personal System/2 Hardware Interface Technical Reference (199
 The controller's output buffer holds one byte. Its own answers come first, then the keyboard's bytes, then the mouse's; the next byte follows as soon as one
 has been read, with an edge of its interrupt line.
 
-Not modelled: time-out and parity errors of the two serial lines, and the time that bytes take on them; the A20 gate is a bit that masks nothing.
+Not modelled: time-out and parity errors of the two serial lines, and the time that bytes take on them.
 """
 
 from __future__ import annotations
@@ -72,6 +72,7 @@ class I8042(Chip[State]):
         reset: called when the guest pulses the processors' reset line.
 
     Attributes:
+        a20: high while the output port lets address line 20 through.
         keyboard, mouse: for who presses keys and moves; their `key` and `move` are called on the machine's thread.
     """
 
@@ -93,6 +94,8 @@ class I8042(Chip[State]):
         self._keyboard_irq = keyboard_irq
         self._mouse_irq = mouse_irq
         self._reset = reset
+        self.a20 = IrqLine(name="A20GATE")
+        self.a20.set(self.state.output & A20 != 0)
         self.keyboard = Keyboard(self.state.keyboard, clock, self._fill)
         self.mouse = Mouse(self.state.mouse, self._fill)
 
@@ -167,6 +170,7 @@ class I8042(Chip[State]):
 
     def _write_output(self, value: int) -> None:
         self.state.output = value & ~INTERRUPTS | NOT_RESET
+        self.a20.set(value & A20 != 0)
         if not value & NOT_RESET:
             self._ask_reset()
 
@@ -222,4 +226,5 @@ class I8042(Chip[State]):
         """Keyboard and mouse work on the new state; lines and deadlines follow it."""
         self.keyboard.state, self.mouse.state = self.state.keyboard, self.state.mouse
         self.keyboard.arm()
+        self.a20.set(self.state.output & A20 != 0)
         self._drive()

@@ -1,8 +1,6 @@
 """The two ports through which software resets a PC: RST_CNT at 0xCF9 and the PS/2 system control port A at 0x92.
 
 Sources: Intel ICH9 data sheet (316972-004), 13.7.1 "RST_CNT: Reset Control Register"; IBM PS/2 Hardware Interface Technical Reference, "System Control Port A".
-
-The A20 gate is kept but masks nothing: no firmware or kernel of this century relies on addresses that wrap, and the processor model has no A20M# pin.
 """
 
 from __future__ import annotations
@@ -10,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from devices.core.irq import IrqLine
 from devices.core.log import AccessLog
 from devices.core.registers import RO, RW, Chip, Field, Layout, Register
 from devices.core.reset import ResetKind
@@ -21,7 +20,7 @@ PORT_A = Register("PORT_A", 0, 1, RW, fields=(
     Field("FAST_RESET", 0, doc="0 to 1 resets the processors"), Field("A20", 1, doc="address line 20 is passed on"), Field("OTHER", (7, 2), RW)),
     doc="system control port A")
 SYS_RST, RST_CPU, FULL_RST = RST_CNT["SYS_RST"].mask, RST_CNT["RST_CPU"].mask, RST_CNT["FULL_RST"].mask
-FAST_RESET = PORT_A["FAST_RESET"].mask
+FAST_RESET, FAST_A20 = PORT_A["FAST_RESET"].mask, PORT_A["A20"].mask
 
 
 @dataclass
@@ -55,7 +54,7 @@ class PortAState:
 
 
 class SystemControlPortA(Chip[PortAState]):
-    """Port 0x92. Args: `reset` is called for a fast reset."""
+    """Port 0x92. Args: `reset` is called for a fast reset. `a20` is high while it lets address line 20 through."""
 
     NAME = "port92"
     BLOCKS = (Layout("port", 1, (PORT_A,)),)
@@ -63,7 +62,17 @@ class SystemControlPortA(Chip[PortAState]):
     def __init__(self, log: AccessLog, reset: Callable[[ResetKind], None]) -> None:
         super().__init__(log)
         self._reset = reset
+        self.a20 = IrqLine(name="FAST_A20")
 
     def on_PORT_A(self, value: int, old: int) -> None:
+        self.a20.set(value & FAST_A20 != 0)
         if value & ~old & FAST_RESET:
             self._reset(ResetKind.INIT)
+
+    def on_reset(self) -> None:
+        """The keyboard controller alone says what becomes of A20."""
+        self.on_restore()
+
+    def on_restore(self) -> None:
+        """The line follows the state."""
+        self.a20.set(self.state.port_a & FAST_A20 != 0)

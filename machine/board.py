@@ -130,6 +130,9 @@ class Board:
         clock_irq.usual.connect(self.pm.rtc_alarm)
         self.reset_control = ResetControl(log, self._ask_reset)
         self.port92 = SystemControlPortA(log, self._ask_reset)
+        a20 = WiredOr(IrqLine(processors.pass_a20, "A20M#"))
+        for gate in (self.i8042.a20, self.port92.a20):       # either lets address line 20 through
+            gate.connect(a20.input(gate.name).set)
         self.post = PostCodes(log)
         self.debug_console = DebugConsole(log, lambda data: self.debug_out(data))
         self.debug_exit = DebugExit(log, lambda value: self.on_debug_exit(value))

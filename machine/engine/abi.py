@@ -136,6 +136,9 @@ UC_TCG_CONTEXT = 768         # TCGContext *
 TB_ICOUNT = 0x16             # u16 of a TranslationBlock: instructions in it
 CALL_LENGTH = 5              # CALL rel32
 
+ENV_A20_MASK = 496           # i32: physical addresses are ANDed with it, extended with its sign
+A20_MASKED = 0xFFEFFFFF      # what it is while address line 20 is held low
+
 TLB_ENTRY_WRITE = 8          # u64: the page's virtual address and flags
 TLB_NOTDIRTY = 0x400         # stores look for translations
 

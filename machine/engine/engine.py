@@ -109,6 +109,7 @@ class Engine:
         self._hooks(memory, ports, CpuidTable(cpus, tsc_hz))
         image = ctypes.string_at(self._env, abi.ENV_END_RESET)
         self._loaded: int | None = None      # index of the vCPU whose registers are in the engine
+        self.a20_mask = 0xFFFFFFFF
         self.vcpus = [Vcpu(self, index, image) for index in range(cpus)]
         self._timer = None if counted else SliceTimer(self._stop_address)
         self._start = lib.uc_emu_start
@@ -390,6 +391,15 @@ class Engine:
         update(self._env, value)
         self._lib.x86_update_hflags_x86_64(self._env)
         self.instance.forget_pages()
+
+    def pass_a20(self, passed: bool) -> None:
+        """A20M#: while it is asserted (`passed` is False) address line 20 of every processor is low."""
+        self.a20_mask = 0xFFFFFFFF if passed else abi.A20_MASKED
+        for vcpu in self.vcpus:
+            vcpu.set_field(abi.ENV_A20_MASK, self.a20_mask, 4)
+        self.instance.forget_pages()
+        if self.running:
+            self._attention.value = 0xFFFF
 
     def _steered(self, segment: Segment) -> None:
         """The host bridge has switched a segment, perhaps in the middle of a block: the next one is looked up anew."""

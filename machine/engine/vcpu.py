@@ -94,6 +94,7 @@ class Vcpu:
         self._offered = self._taken = None
         self.nmi_pending = False
         self._load_reset_vector()
+        self.set_field(abi.ENV_A20_MASK, self._engine.a20_mask, 4)         # a pin's level, which INIT does not change
         self.activity = Activity.WAIT_FOR_SIPI if self.index else Activity.ACTIVE
 
     def startup(self, vector: int) -> None:
