@@ -274,7 +274,12 @@ class Machine:
             bounds = (None if self._limit is None else self._limit - self.stats.retired, None if bound is None else bound - self.stats.retired,
                       source.instructions_until(alarm) if alarm is not None and now < alarm < end else None)
             outside = min((most for most in bounds if most is not None and most < allowed), default=None)
-            result = engine.run(cpu, allowed if outside is None else outside, turn.patience)
+            try:
+                result = engine.run(cpu, allowed if outside is None else outside, turn.patience)
+            except BaseException:
+                source.retire(engine.retired)
+                self.stats.retired += engine.retired
+                raise
             for _ in range(TAKEN_AT_ONCE):              # nothing comes from outside between an interrupt and its handler: both have the same moment
                 if result.retired or result.reason is not Reason.BUDGET or outside == 0 or self._is_over(result):
                     break

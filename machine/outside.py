@@ -45,10 +45,14 @@ class Bell:
     """Ends a wait of the machine's own thread, from any thread or signal handler. Rung while nobody waits, it ends the next wait."""
 
     def __init__(self) -> None:
+        self._waiting = self._rung = False
+        self._open()
+
+    def _open(self) -> None:
+        self._process = os.getpid()
         self._read, self._write = os.pipe()
         os.set_blocking(self._read, False)
         os.set_blocking(self._write, False)
-        self._waiting = self._rung = False
 
     def ring(self) -> None:
         """Enough is waited for."""
@@ -61,6 +65,9 @@ class Bell:
 
     def wait(self, readers: list[int], seconds: float) -> None:
         """Until it is rung, one of the file descriptors can be read, or so much time has passed."""
+        if self._process != os.getpid():    # forked off: the parent's bell is its own
+            self.close()
+            self._open()
         self._waiting = True                # from here on a ring is written down, so none falls between the look and the wait
         if self._rung:
             seconds = 0.0

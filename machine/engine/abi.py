@@ -95,6 +95,7 @@ ENV_LDT, ENV_TR, ENV_GDT, ENV_IDT = 328, 352, 376, 400
 ENV_CR = 424                 # 5 x u64
 ENV_EFER = 592
 ENV_STAR, ENV_LSTAR, ENV_CSTAR, ENV_FMASK, ENV_KERNEL_GS_BASE = 4824, 4840, 4848, 4856, 4864
+ENV_TSC_AUX = 4896           # u64: what RDTSCP puts into ECX
 ENV_ERROR_CODE = 5384        # i32: of the exception being delivered; behind it an i32, 1 for a software interrupt
 ENV_BREAKPOINTS, ENV_BREAKPOINTS_SIZE = 5464, 32   # host pointers of the guest's debug registers, void in another engine
 ENV_TSC_OFFSET = 5512        # i64: added to the host's counter by RDTSC
@@ -132,6 +133,9 @@ EXIT_CHECK_SHA256 = "01a94acf82eb11e875a6cca5066b177b3cf3d48fb7ea240263fc8ad187e
 SENSITIVE_HELPERS = {"in_rdmsr": ("helper_rdmsr", 0xC0, 0x15), "in_wrmsr": ("helper_wrmsr", 0x60, 0x18),
                      "in_read_cr": ("helper_read_crN", 0x49, 0x1A), "in_write_cr": ("helper_write_crN", 0x60, 0x1C)}
 SENSITIVE_SHA256 = "acbca933207ad31c646523c1c262a321c6539837965a14a3731c9bde418c50ed"
+# Where a store is undone because it would change the block that it is in (rewriting.py): bytes before `tb_invalidate_phys_page_range`, and the call there.
+REWRITING, REWRITING_LENGTH, REWRITING_CALL = -0x1E0, 0x1D3, -0x12
+REWRITING_SHA256 = "3a3a70cc95e071266a996b6c5cd2c1b822a82163c5c673c31654321e3bb85b36"
 UC_TCG_CONTEXT = 768         # TCGContext *
 TB_ICOUNT = 0x16             # u16 of a TranslationBlock: instructions in it
 CALL_LENGTH = 5              # CALL rel32
@@ -147,7 +151,7 @@ VMCB_INT_VECTOR = 100        # vmcb.control.int_vector
 R_ES, R_CS, R_SS, R_DS, R_FS, R_GS = range(6)
 HF_CPL_MASK = 3
 HF_CS32_MASK, HF_LMA_MASK, HF_CS64_MASK = 1 << 4, 1 << 14, 1 << 15
-HF2_GIF_MASK = 1 << 0
+HF2_GIF_MASK, HF2_NMI_MASK = 1 << 0, 1 << 2       # the second: in the handler of an NMI, where the next one waits
 DOUBLE_FAULT = 8
 
 # CPUX86State.features[], FeatureWord order of QEMU 5
@@ -266,6 +270,12 @@ def knows_insn_start(lib: ctypes.CDLL) -> bool:
     """Whether what marks the beginning of an instruction is the function that was studied."""
     start = address_of(lib, "gen_intermediate_code_x86_64") + INSN_START
     return hashlib.sha256(ctypes.string_at(start, INSN_START_LENGTH)).hexdigest() == INSN_START_SHA256
+
+
+def knows_rewriting(lib: ctypes.CDLL) -> bool:
+    """Whether what undoes a store into its own block is the function that was studied."""
+    start = address_of(lib, "tb_invalidate_phys_page_range_x86_64") + REWRITING
+    return hashlib.sha256(ctypes.string_at(start, REWRITING_LENGTH)).hexdigest() == REWRITING_SHA256
 
 
 def linkage_slot(site: int) -> int:

@@ -194,6 +194,11 @@ class Breakpoints:
             return True
         return False
 
+    def missed(self) -> None:
+        """The slice that has just ended is not told of: what stopped it stops the next one, or has never been."""
+        self._engine.place[:] = [NOWHERE, NOWHERE]
+        self._touched = None
+
     def reported(self, cpu: int, linear: int) -> None:
         """A debugger has shown this vCPU standing here: if there is a breakpoint, going on begins with its instruction."""
         if linear in self._code:

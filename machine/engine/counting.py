@@ -20,6 +20,7 @@ import functools
 from ctypes import c_uint64
 
 from machine.engine import abi, exit_check, stubs
+from machine.engine.table import Table
 
 FUNCTIONS = ("gen_new_label", "tcg_temp_new_internal", "tcg_const_i64", "tcg_const_i32", "tcg_gen_op3", "tcg_gen_addi_i64", "tcg_gen_brcondi_i64",
              "tcg_gen_ori_i32", "tcg_gen_op1", "tcg_temp_free_internal", "helper_check_exit_request", "tcg_gen_op2")
@@ -190,34 +191,12 @@ def op2(addresses: dict[str, int]) -> bytes:
     return stubs.fill(OP2_CODE, **addresses)
 
 
-class Table:
-    """Which engines count, and where: pairs of addresses, ended by a zero. What is translated already does not know of changes."""
-
-    def __init__(self) -> None:
-        self._left: dict[int, int] = {}
-        self.pointer = c_uint64()
-        self._words: ctypes.Array[c_uint64] | None = None
-        self._write()
-
-    def count(self, uc: int, left: int) -> None:
-        """The engine at `uc` counts the 64-bit word at `left` down."""
-        self._left[uc] = left
-        self._write()
-
-    def forget(self, uc: int) -> None:
-        """It does not count any more."""
-        if self._left.pop(uc, None) is not None:
-            self._write()
-
-    def _write(self) -> None:
-        words = [word for pair in self._left.items() for word in pair]
-        self._words = (c_uint64 * (len(words) + 1))(*words)
-        self.pointer.value = ctypes.addressof(self._words)
-
-
 @functools.cache
 def table(lib: ctypes.CDLL) -> Table | None:
-    """The table of this library's engines; None if it is not the one that was studied."""
+    """Which engines count, by `uc_struct`, and where what is left stands; None if the library is not the one that was studied.
+
+    What is translated already does not know of changes.
+    """
     check = exit_check.install(lib)
     if check is None or not abi.knows_insn_start(lib):
         return None

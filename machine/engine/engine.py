@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import ctypes
 import enum
+import sys
+import threading
 from collections.abc import Callable
 from ctypes import c_uint8, c_uint16, c_uint32, c_uint64
 from dataclasses import dataclass
@@ -79,6 +81,7 @@ class Engine:
         self.current = 0
         self.running = False
         self.slices = 0
+        self.retired = 0                     # in the last slice, also in one that ended with an exception
         self._failure: BaseException | None = None
         self._stopping = False
         self._kicked: int | None = None
@@ -88,10 +91,12 @@ class Engine:
         self.stepping = False
         self.exceptions = ExceptionRecord(cpus)
         self.on_interrupt: Callable[[int, int], None] | None = None      # told of each external interrupt that was taken: (vCPU, vector)
-        self.place = (c_uint64 * 2)(NOWHERE, NOWHERE)    # see stubs.BREAK_LISTING
-        self._left = ctypes.c_int64()
+        self._words = (c_uint64 * 3)(0, NOWHERE, NOWHERE)
+        self._left = ctypes.c_int64.from_buffer(self._words)
+        self.place = (c_uint64 * 2).from_buffer(self._words, 8)          # see stubs.BREAK_LISTING
         self._tally = (ctypes.c_int64 * 3)()             # see stubs.COUNTED_TSC_LISTING and EXEC_AND_TELL_LISTING
         self._time = time
+        self._error = ctypes.c_int32.from_address(instance.uc + abi.UC_INVALID_ERROR)
         self._halted = c_uint32.from_address(self._cpu + abi.CPU_HALTED)
         self._requests = c_uint32.from_address(self._cpu + abi.CPU_INTERRUPT_REQUEST)
         # The byte of it that holds the interrupt lines. The slice timer's signal sets CPU_INTERRUPT_HALT in another one, between any two instructions of
@@ -139,28 +144,59 @@ class Engine:
         self._patience.value = patience
         self._requests.value &= ~abi.CPU_INTERRUPT_HALT
         self.slices += 1
-        self.running = True
         timer = self._timer
         tally = self._tally
         if self._time is not None:
             tally[BEFORE] = self._time.save()
         if timer is None:
             self._left.value = tally[BUDGET] = max(budget, 0)     # with 0 nothing but an interrupt happens
-            error = self._start(self.instance.uc, self._eip.value, 0, 0, 0)
-            self.running = False
+            error = self._execute()
             self._left.value = max(self._left.value, 0)      # the instruction that found nothing left has not begun
-            retired = self.retired_in_slice()
+            self.retired = self.retired_in_slice()
             self._left.value = tally[ASIDE] = tally[BUDGET] = 0
         else:
             self._left.value = tally[BUDGET] = 1 if self.stepping else ENDLESS    # looked at while instructions are counted for a debugger
             timer.arm(budget)
-            error = self._start(self.instance.uc, self._eip.value, 0, 0, 0)
-            self.running = False
+            error = self._execute()
             timer.disarm()
-            retired = 0
+            self.retired = 0
+        result = self._ended(vcpu, error)
         if self._failure is not None:
+            self.breakpoints.missed()
             failure, self._failure = self._failure, None
             raise failure
+        return result
+
+    def _execute(self) -> int:
+        """The slice itself; Unicorn's error code.
+
+        What Python's signal handlers raise, such as KeyboardInterrupt, comes at the beginning of a callback, before it can be caught there, and ctypes would
+        print and drop it; or at the end. Either way the slice is over as always. Signals are handled in the main thread alone.
+        """
+        unraisable, in_main = sys.unraisablehook, threading.current_thread() is threading.main_thread()
+
+        def lost(args: sys.UnraisableHookArgs) -> None:
+            if args.exc_value is not None and "ctypes callback" in (args.err_msg or ""):
+                self._failed(args.exc_value)
+            else:
+                unraisable(args)
+
+        self.running = True
+        try:
+            if in_main:
+                sys.unraisablehook = lost
+            return int(self._start(self.instance.uc, self._eip.value, 0, 0, 0))
+        except BaseException as failure:  # noqa: BLE001
+            self._failure = self._failure or failure
+            return self._error.value
+        finally:
+            self.running = False
+            if in_main:
+                sys.unraisablehook = unraisable
+
+    def _ended(self, vcpu: Vcpu, error: int) -> RunExit:
+        """What a slice has come to."""
+        cpu, retired = vcpu.index, self.retired
         if self._loaded != cpu:               # the guest sent itself an INIT
             return RunExit(Reason.STOP, retired)
         if not self.stepping:
@@ -168,14 +204,14 @@ class Engine:
         if self._old_exception.value == abi.DOUBLE_FAULT:
             vcpu.activity = Activity.SHUTDOWN
             return RunExit(Reason.SHUTDOWN, retired)
-        if error:
+        if error and self._failure is None:
             name = abi.UC_ERR_NAMES.get(error, f"error {error}")
             raise EngineError(f"vCPU {cpu} at RIP 0x{self._eip.value:x}: {name}")
         if self._halted.value:
             vcpu.activity = Activity.HALTED
             return RunExit(Reason.HALT, retired)
         vcpu.activity = Activity.ACTIVE
-        if self.breakpoints.has_hit(cpu):
+        if self._failure is None and self.breakpoints.has_hit(cpu):
             return RunExit(Reason.BREAK, retired)
         return RunExit(Reason.STOP if self._stopping else Reason.BUDGET, retired)
 
@@ -186,6 +222,7 @@ class Engine:
             return RunExit(Reason.HALT, 0)
         self._load(vcpu)
         vcpu.settle()
+        vcpu.nmi_pending = vcpu.nmi_pending or bool(self._lines.value & NMI_LINE)       # one that waits for the end of another's handler
         self._lines.value &= ~(VIRQ_LINE | NMI_LINE)
         self.breakpoints.reported(cpu, vcpu.cs_base + vcpu.rip)       # a step begins with the instruction, breakpoint or not
         self.stepping = True
@@ -269,7 +306,7 @@ class Engine:
     def renew(self) -> None:
         """For another machine with the same memory: what is translated stays, and nobody is told of anything."""
         self._failure = self._kicked = self.on_interrupt = None
-        self.current = self.slices = 0
+        self.current = self.slices = self.retired = 0
         self._stopping = False
         self.exceptions.clear()
         self.breakpoints = Breakpoints(self)
@@ -306,7 +343,7 @@ class Engine:
             self.finish()
         elif self.running:
             self._look_up()
-            if vcpu.nmi_pending:
+            if vcpu.nmi_pending and not self.stepping:
                 vcpu.nmi_pending = False
                 self._lines.value |= NMI_LINE
 
@@ -489,8 +526,8 @@ class Engine:
         instance.keep.append(answer)
         hook(abi.UC_HOOK_INSN, answer, abi.UC_X86_INS_CPUID)
         if self._time is not None:
-            counter = page.add(stubs.counted_tsc(ctypes.addressof(self._tally), ctypes.addressof(self._left), env, self._time.picoseconds))
-            for instruction in (abi.UC_X86_INS_RDTSC, abi.UC_X86_INS_RDTSCP):
+            for instruction, make in ((abi.UC_X86_INS_RDTSC, stubs.counted_tsc), (abi.UC_X86_INS_RDTSCP, stubs.counted_tscp)):
+                counter = page.add(make(ctypes.addressof(self._tally), ctypes.addressof(self._left), env, self._time.picoseconds))
                 hook(abi.UC_HOOK_INSN, counter, instruction)
 
     def _failed(self, failure: BaseException) -> int:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from ctypes import c_uint32, c_uint64
 from typing import Protocol
 
-from machine.engine import abi, counting, exit_check, stubs
+from machine.engine import abi, counting, exit_check, rewriting, stubs
 from machine.engine.cpuid import LEAF_1_ECX, LEAF_1_EDX, LEAF_7_EBX, LEAF_8000_0001_ECX, LEAF_8000_0001_EDX
 from machine.errors import EngineError
 from machine.memory import PAGE, PHYSICAL_LIMIT, SEGMENTS, SEGMENTS_END, GuestMemory, Segment
@@ -75,6 +75,8 @@ class Instance:
         """Frees it. Guest memory stays."""
         if self.uc:
             self.count(None)
+            if (rewritten := rewriting.table(self.lib)) is not None:
+                rewritten.forget(self.cpu)
             for region, ram, _bus in self._segments.values():
                 c_uint64.from_address(region + abi.REGION_RAM_BLOCK).value = ram         # each block is freed once, by its own region
             self.lib.uc_close(self.uc)
@@ -137,6 +139,9 @@ class Instance:
         leave = abi.address_of(self.lib, "cpu_loop_exit_x86_64")
         self.lone = self.page.add(stubs.lone(pending, self.env, place, left, self.cpu, leave))
         self._again = self.page.add(stubs.again(self.env, place, left, self.cpu, leave))
+        if (rewritten := rewriting.table(self.lib)) is not None:
+            assert place == left + 8, "rewriting.LISTING finds both by one address"
+            rewritten.set(self.cpu, left)
 
     def _map_hole(self, base: int, length: int, mmio: AddressSpace) -> None:
         read, write = mmio.read, mmio.write
@@ -229,7 +234,7 @@ class Instance:
         elif left is None:
             table.forget(self.uc)
         else:
-            table.count(self.uc, ctypes.addressof(left))
+            table.set(self.uc, ctypes.addressof(left))
 
     def translate_anew(self) -> None:
         """Hooks on code or memory have changed: what is translated does not know."""

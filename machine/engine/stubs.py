@@ -441,7 +441,7 @@ TIMER_LISTING = """
     jmp qword ptr [rsi + 24]
 """
 TIMER = bytes.fromhex("ff6618")
-# int hook(uc, user), for RDTSC and RDTSCP where time is counted instructions: true = answered. `state` holds, in 64-bit words: picoseconds before the slice,
+# int hook(uc, user), for RDTSC where time is counted instructions: true = answered. `state` holds, in 64-bit words: picoseconds before the slice,
 # the slice's budget, what was put aside; `left` what is left of it.
 COUNTED_TSC_LISTING = """
     mov rcx, {state}
@@ -465,6 +465,13 @@ COUNTED_TSC_LISTING = """
 """
 COUNTED_TSC_CODE = ("48b9 {state} 488b4108482b411048ba {left} 482b024869c0 {picoseconds} 48030131d2b9e803000048f7f148b9 {env} "
                     "4803818815000089c248891148c1e82048894110b801000000c3")
+# RDTSCP is not carried out further either: ECX is the hook's affair, too.
+COUNTED_TSCP_LISTING = COUNTED_TSC_LISTING.replace("    mov eax, 1\n", """
+    mov eax, dword ptr [rcx + {tsc_aux}]
+    mov [rcx + {rcx}], rax
+    mov eax, 1
+""")
+COUNTED_TSCP_CODE = COUNTED_TSC_CODE.replace("b801000000c3", "8b812013000048894108b801000000c3")
 READ_TSC_LISTING = """
     rdtsc                       # uint64_t read(void): the host's own counter, which free-running guests see
     shl rdx, 32
@@ -495,8 +502,13 @@ def store(asked: int, quick: int, sticky: int) -> bytes:
 
 
 def counted_tsc(state: int, left: int, env: int, picoseconds: int) -> bytes:
-    """`UC_HOOK_INSN` for RDTSC and RDTSCP: nanoseconds of counted time, and the processor's offset. An instruction lasts `picoseconds`, below 2^31."""
+    """`UC_HOOK_INSN` for RDTSC: nanoseconds of counted time, and the processor's offset. An instruction lasts `picoseconds`, below 2^31."""
     return fill(COUNTED_TSC_CODE.replace("{picoseconds}", struct.pack("<I", picoseconds).hex()), state=state, left=left, env=env)
+
+
+def counted_tscp(state: int, left: int, env: int, picoseconds: int) -> bytes:
+    """The same for RDTSCP."""
+    return fill(COUNTED_TSCP_CODE.replace("{picoseconds}", struct.pack("<I", picoseconds).hex()), state=state, left=left, env=env)
 
 
 def break_at(place: int, left: int, cpu: int, loop_exit: int) -> bytes:
@@ -622,7 +634,7 @@ class CodePage:
         if platform.machine().lower() not in ("x86_64", "amd64"):
             raise EngineError(f"the engine's native stubs exist for x86-64 hosts; this host is {platform.machine()}")
         try:
-            self._map = mmap.mmap(-1, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+            self._map = mmap.mmap(-1, mmap.PAGESIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
         except OSError as error:
             raise EngineError(f"this system refuses executable memory ({error.strerror}); Unicorn's translator cannot run here") from None
         self._base = ctypes.addressof(ctypes.c_char.from_buffer(self._map))

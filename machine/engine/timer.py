@@ -1,7 +1,10 @@
 """The slice timer: ends a free-running slice after some nanoseconds, without a thread and without the interpreter.
 
-A POSIX timer sends a real-time signal that carries the address of the engine's `stubs.stop`; the handler is one native instruction that jumps there
-(`stubs.TIMER_LISTING`). A request that is made before the engine is in its main loop stays in force until it gets there.
+A POSIX timer sends the thread that runs the engine a real-time signal that carries the address of the engine's `stubs.stop`; the handler is one native
+instruction that jumps there (`stubs.TIMER_LISTING`). A request that is made before the engine is in its main loop stays in force until it gets there.
+
+The timer is of that thread and no other: while another one handled the signal, on another processor, the engine's own might be changing the word in which the
+request is made, and the request be lost. It goes on every `AGAIN` until it is disarmed, so that no loss would be the end.
 """
 
 from __future__ import annotations
@@ -10,13 +13,15 @@ import ctypes
 import functools
 import os
 import struct
+import threading
 
 from machine.engine.stubs import TIMER, resident
 from machine.errors import EngineError
 
 CLOCK_MONOTONIC = 1
-SIGEV_SIGNAL = 0
+SIGEV_THREAD_ID = 4
 SIGNAL = 44                       # a real-time signal nobody else here uses
+AGAIN = 10_000_000                # ns
 SA_SIGINFO, SA_ONSTACK, SA_RESTART = 4, 0x08000000, 0x10000000
 
 
@@ -34,31 +39,43 @@ class SliceTimer:
     """
 
     def __init__(self, request: int) -> None:
+        self._request = request
+        self._id: ctypes.c_void_p | None = None
+        self._spec = (ctypes.c_int64 * 4)()
         self._libc = ctypes.CDLL(None, use_errno=True)
         action = struct.pack("<Q128siI", _handler(), bytes(128), SA_SIGINFO | SA_ONSTACK | SA_RESTART, 0) + bytes(8)  # struct sigaction
         if self._libc.sigaction(SIGNAL, action, None):
             raise EngineError(f"cannot set the slice timer's signal handler: {os.strerror(ctypes.get_errno())}")
-        event = struct.pack("<Qii48x", request, SIGNAL, SIGEV_SIGNAL)                                               # struct sigevent
-        self._id = ctypes.c_void_p()
-        if self._libc.timer_create(CLOCK_MONOTONIC, event, ctypes.byref(self._id)):
-            raise EngineError(f"cannot create the slice timer: {os.strerror(ctypes.get_errno())}")
-        self._spec = (ctypes.c_int64 * 4)()
         self._settime = self._libc.timer_settime
+        self._create()
+
+    def _create(self) -> None:
+        """A timer of this thread. A process that was forked off has none of its parent's."""
+        self._thread, self._process = threading.current_thread(), os.getpid()
+        event = struct.pack("<Qiii44x", self._request, SIGNAL, SIGEV_THREAD_ID, threading.get_native_id())          # struct sigevent
+        created = ctypes.c_void_p()
+        if self._libc.timer_create(CLOCK_MONOTONIC, event, ctypes.byref(created)):
+            raise EngineError(f"cannot create the slice timer: {os.strerror(ctypes.get_errno())}")
+        self._id = created
 
     def arm(self, nanoseconds: int) -> None:
-        """Fires once, after `nanoseconds` (at least 1)."""
+        """Fires after `nanoseconds` (at least 1)."""
+        if self._thread is not threading.current_thread() or self._process != os.getpid():
+            self.close()
+            self._create()
         spec = self._spec
+        spec[0], spec[1] = 0, AGAIN
         spec[2], spec[3] = divmod(max(nanoseconds, 1), 1_000_000_000)
         self._settime(self._id, 0, spec, None)
 
     def disarm(self) -> None:
         """No more signals, but for one that is on its way."""
         spec = self._spec
-        spec[2] = spec[3] = 0
+        spec[1] = spec[2] = spec[3] = 0
         self._settime(self._id, 0, spec, None)
 
     def close(self) -> None:
         """Deletes the timer."""
-        if self._id is not None:
+        if self._id is not None and self._process == os.getpid():
             self._libc.timer_delete(self._id)
-            self._id = None  # type: ignore[assignment]
+        self._id = None

@@ -165,7 +165,7 @@ class Vcpu:
         if self.activity is Activity.ACTIVE:
             return True
         if self.activity is Activity.HALTED:
-            return self.nmi_pending or (self._offered is not None and bool(self.eflags & 0x200))
+            return (self.nmi_pending and not self.field(abi.ENV_HFLAGS2, 4) & abi.HF2_NMI_MASK) or (self._offered is not None and bool(self.eflags & 0x200))
         return False
 
     # --- registers -----------------------------------------------------------------------------------------------------------------

@@ -459,11 +459,13 @@ class Passed:
 def test_rdtsc_counts_instructions_where_time_does() -> None:
     guest = Guest(counted=True, time=Passed())
     read = "shl rdx, 32; or rax, rdx; mov [{}], rax;"
-    guest.load("mov ecx, 0; rdtsc;" + read.format(0x3000) + "rdtscp;" + read.format(0x3008) + "mov [0x3010], rcx; mov ecx, 10; again: loop again; rdtsc;"
+    tsc_aux = "mov ecx, 0xC0000103; mov eax, 7; xor edx, edx; wrmsr;"
+    guest.load(tsc_aux + "rdtsc;" + read.format(0x3000) + "rdtscp;" + read.format(0x3008) + "mov [0x3010], rcx; mov ecx, 10; again: loop again; rdtsc;"
                + read.format(0x3018) + "hlt")
     guest.engine.run(0, 1000)
     times = [guest.u64(0x3000), guest.u64(0x3008), guest.u64(0x3018)]
-    before = [3 + 1 + 1, 3 + 1 + 5, 3 + 1 + 5 + 16]              # instructions begun, the prologue's three included
+    assert guest.u64(0x3010) == 7
+    before = [3 + 4 + 1, 3 + 4 + 5, 3 + 4 + 5 + 16]              # instructions begun, the prologue's three included
     assert times == [(Passed().save() + 2500 * count) // 1000 for count in before]
     guest.engine.vcpus[0].set_tsc_offset(-0x1_0000_0000)
     guest.load("rdtsc;" + read.format(0x3000) + "hlt")
@@ -530,3 +532,33 @@ def test_the_permission_map_and_iopl_let_ring_3_reach_ports(guest: Guest) -> Non
     guest.memory.write(0x40000, assemble("out 6, al; hlt", 0x40000))
     assert guest.run(1_000_000).reason is Reason.HALT
     assert [port for port, _size, _value in guest.ports.writes] == [5, 6]
+
+
+# --- an NMI while another one is handled ---------------------------------------------------------------------------------------------------
+def test_a_step_does_not_lose_an_nmi_that_waits(counted: Guest) -> None:
+    counted.handler(2, "inc qword ptr [0x3000]; nop; nop; nop; nop; iretq")
+    counted.load(SPIN.replace("3000", "3008"))
+    vcpu = counted.engine.vcpus[0]
+    counted.engine.run(0, 10)
+    vcpu.nmi()
+    counted.engine.run(0, 2)
+    counted.engine.run(0, 2)
+    vcpu.nmi()
+    counted.engine.run(0, 1)                  # it waits for the IRET of the first
+    assert counted.u64(0x3000) == 1
+    counted.engine.step(0)
+    for _ in range(3):
+        counted.engine.run(0, 100)
+    assert counted.u64(0x3000) == 2
+
+
+def test_a_halt_in_the_handler_of_an_nmi_outlasts_the_next_nmi(counted: Guest) -> None:
+    counted.handler(2, "inc qword ptr [0x3000]; hlt; inc qword ptr [0x3008]; iretq")
+    counted.load("again: jmp again")
+    vcpu = counted.engine.vcpus[0]
+    counted.engine.run(0, 10)
+    vcpu.nmi()
+    assert counted.run(100).reason is Reason.HALT
+    vcpu.nmi()
+    assert not vcpu.runnable                  # SDM vol. 3A 6.7.1: blocked until IRET
+    assert (counted.u64(0x3000), counted.u64(0x3008)) == (1, 0)

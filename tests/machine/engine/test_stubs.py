@@ -5,7 +5,7 @@ from __future__ import annotations
 import keystone
 import pytest
 
-from machine.engine import abi, counting, exit_check, sensitive, stubs
+from machine.engine import abi, counting, exit_check, rewriting, sensitive, stubs
 
 FAR = 0x1122334455667788          # any number that needs all 64 bits
 
@@ -143,6 +143,18 @@ def test_slice_timer_stub() -> None:
 def test_counted_tsc_stub() -> None:
     listing = assemble(stubs.COUNTED_TSC_LISTING, state=FAR + 1, picoseconds=0x12345678, tsc_offset=abi.ENV_TSC_OFFSET, rax=abi.ENV_REGS, rdx=abi.ENV_REGS + 16)
     assert stubs.counted_tsc(FAR + 1, FAR + 16, FAR + 2, 0x12345678) == listing
+
+
+    listing = assemble(stubs.COUNTED_TSCP_LISTING, state=FAR + 1, picoseconds=0x12345678, tsc_offset=abi.ENV_TSC_OFFSET, rax=abi.ENV_REGS,
+                       rcx=abi.ENV_REGS + 8, rdx=abi.ENV_REGS + 16, tsc_aux=abi.ENV_TSC_AUX)
+    assert stubs.counted_tscp(FAR + 1, FAR + 16, FAR + 2, 0x12345678) == listing
+
+
+def test_rewriting_stub() -> None:
+    listing = assemble(rewriting.LISTING, site=FAR + 1, table=FAR + 2, env_eip=abi.X86CPU_ENV + abi.ENV_EIP,
+                       env_cs_base=abi.X86CPU_ENV + abi.ENV_SEGS + abi.R_CS * abi.ENV_SEG_SIZE + abi.SEGMENT_BASE)
+    assert rewriting.stub(FAR + 1, FAR + 2, FAR + 8) == listing
+    assert rewriting.table(abi.load()) is not None
 
 
 def test_read_tsc_stub() -> None:
