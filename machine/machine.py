@@ -6,6 +6,7 @@ the machine (a kernel in Python, a test) is served. Virtual time comes from the 
 
 from __future__ import annotations
 
+import sys
 import weakref
 from collections.abc import Callable, Iterable
 from dataclasses import fields
@@ -258,6 +259,11 @@ class Machine:
             self._core.close()
         self.engine = self.memory = self._core = Closed()  # type: ignore[assignment]
         self._bell.close()
+
+    def __del__(self) -> None:
+        """Nobody can reach it any more, and it was not closed: a native engine, a pipe and a mapping would be left for good."""
+        if not getattr(self, "_closed", True) and not sys.is_finalizing() and not self.engine.running:
+            self.close()
 
     # --- turns -----------------------------------------------------------------------------------------------------------------------
     def _slice(self, turn: Turn) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -137,3 +139,23 @@ def test_a_machine_is_not_closed_while_it_runs(parent: Machine) -> None:
     parent.board.serial_out = output
     parent.run(limit=END)
     assert failures and failures[0] == "a machine cannot be closed in the middle of a slice"
+
+
+def test_a_machine_that_nobody_can_reach_is_closed() -> None:
+    def open_files() -> int:
+        return len(os.listdir("/proc/self/fd"))
+
+    def engines() -> int:
+        return sum("x" in line.split()[1] for line in Path("/proc/self/maps").read_text().splitlines())
+
+    machine = Machine(Firmware(rom(GUEST)), Configuration(4 * MIB, clock="instructions"))
+    checkpoint = machine.checkpoint()
+    counts = []
+    for _ in range(2 * KEPT + 2):
+        left = machine.fork(checkpoint)
+        left.run(limit=100)
+        del left
+        gc.collect()
+        counts.append((open_files(), engines()))
+    assert counts[-1] == counts[0]
+    machine.close()
