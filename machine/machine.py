@@ -112,7 +112,9 @@ class Machine:
             try:
                 self.restore(checkpoint)
             except BaseException:
+                self._closed = True                      # and nothing of it is kept for another
                 self._core.close()
+                self._bell.close()
                 raise
 
     # --- for whoever drives it -------------------------------------------------------------------------------------------------------

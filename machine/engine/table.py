@@ -45,15 +45,16 @@ class Table:
         with self._lock:
             place = self._places.pop(key, None)
             if place is not None:
-                self._arrays[-1][place] = NOBODY
+                for words in self._arrays:
+                    if place < len(words):
+                        words[place] = NOBODY
                 self._free.append(place)
 
     def _grow(self, pairs: int) -> None:
         words = (c_uint64 * (2 * pairs + 1))()
-        used = 0
-        if self._arrays:
-            used = len(self._arrays[-1]) - 1
-            ctypes.memmove(words, self._arrays[-1], 8 * used)
-        self._arrays.append(words)
+        before = self._arrays[-1] if self._arrays else words
+        self._arrays.append(words)           # first: whoever is forgotten meanwhile is forgotten in both
+        used = len(before) - 1 if before is not words else 0
+        ctypes.memmove(words, before, 8 * used)
         self._free.extend(range(2 * pairs - 2, used - 2, -2))
         self.pointer.value = ctypes.addressof(words)

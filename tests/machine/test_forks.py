@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import os
 from collections.abc import Iterator
@@ -159,3 +160,17 @@ def test_a_machine_that_nobody_can_reach_is_closed() -> None:
         counts.append((open_files(), engines()))
     assert counts[-1] == counts[0]
     machine.close()
+
+
+def test_a_fork_that_fails_leaves_nothing_to_the_next(parent: Machine) -> None:
+    checkpoint = parent.checkpoint()
+    damaged = dataclasses.replace(checkpoint, chips={})
+    expected = future(parent)
+    for _ in range(KEPT + 1):
+        with pytest.raises(MachineError, match="damaged"):
+            parent.fork(damaged)
+        gc.collect()
+        assert not checkpoint.ram.spares
+        fork = parent.fork(checkpoint)
+        assert future(fork) == expected
+        fork.close()
