@@ -197,6 +197,8 @@ class Machine:
 
     def wake(self) -> None:
         """End an idle wait or the slice under way, whose turn goes on at the next; from any thread."""
+        if self._closed:
+            return
         self._cut = True
         self._bell.ring()
         if self.engine.running:

@@ -312,12 +312,14 @@ class Engine:
         self.breakpoints = Breakpoints(self)
 
     def close(self) -> None:
-        """Frees the engine. Guest memory stays."""
+        """Frees the engine. Guest memory stays, and so do the processors' registers, to be looked at."""
         if self.instance.uc:
+            self.park()
             if self._timer is not None:
                 self._timer.close()
             self._memory.invalidate = self._memory.steered = None
             self.instance.close()
+            self._lib, self._stop = self.instance.lib, lambda: None
 
     # --- what a Vcpu asks ----------------------------------------------------------------------------------------------------------
     def offer(self, vcpu: Vcpu, vector: int | None) -> None:
@@ -379,13 +381,13 @@ class Engine:
         """
         self._loaded = None
         self._kicked = None
+        self.instance.forget_pages()
         self._requests.value = 0
         if changed is None:
             self.instance.translate_anew()
             return
         for host, length in changed:
             self.instance.invalidate(host, length)
-        self.instance.forget_pages()
 
     def registers(self, vcpu: Vcpu, offset: int, length: int) -> bytes:
         """Bytes of the vCPU's `CPUX86State`."""
@@ -449,6 +451,8 @@ class Engine:
         """Brings the vCPU's registers into the engine, putting those of the one before away."""
         if self._loaded == vcpu.index:
             return
+        if not self.instance.uc:
+            raise EngineError("this engine is closed")
         self.park()
         ctypes.memmove(self._env, vcpu.context, abi.ENV_END_RESET)
         self._loaded = vcpu.index
@@ -483,7 +487,7 @@ class Engine:
         leave = c_uint64.from_address(c_uint64.from_address(self._cpu + abi.CPU_CLASS).value + abi.CLASS_EXEC_EXIT)
         leave.value = page.add(stubs.pause(instance.uc + abi.UC_INVALID_ERROR, ctypes.addressof(self._last_error), ctypes.addressof(self._patience), attention,
                                            leave.value))
-        self._stop = ctypes.CFUNCTYPE(None)(self._stop_address)
+        self._stop: Callable[[], None] = ctypes.CFUNCTYPE(None)(self._stop_address)
         self.break_address = page.add(stubs.break_at(ctypes.addressof(self.place), ctypes.addressof(self._left), self._cpu, function("cpu_loop_exit_x86_64")))
         if self.counted:
             self.count(True)

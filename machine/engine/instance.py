@@ -33,6 +33,13 @@ def _protect_every_alias(lib: ctypes.CDLL) -> bool:
     return True
 
 
+class ClosedLibrary:
+    """In the place of the library for who still holds an engine that is closed: whatever it asks for ends with one clear line."""
+
+    def __getattr__(self, name: str) -> object:
+        raise EngineError("this engine is closed")
+
+
 class AddressSpace(Protocol):
     """What ports and MMIO lead to; `devices.core.bus.Bus` is one."""
 
@@ -81,6 +88,7 @@ class Instance:
                 c_uint64.from_address(region + abi.REGION_RAM_BLOCK).value = ram         # each block is freed once, by its own region
             self.lib.uc_close(self.uc)
             self.uc = 0
+            self.lib = ClosedLibrary()  # type: ignore[assignment]
 
     # --- memory --------------------------------------------------------------------------------------------------------------------
     def map(self, memory: GuestMemory, mmio: AddressSpace) -> None:

@@ -14,6 +14,7 @@ from devices.core.log import UnmodelledAccess
 from machine import Configuration, ExitReason, Firmware, Machine, MachineError
 from machine.checkpoint import digest
 from machine.configuration import HOST, INSTRUCTIONS
+from machine.errors import EngineError
 from machine.recording import Recorder
 from machine.replay import Event, Player
 from tests.machine.rom import EIGHT_BITS, rom, say
@@ -316,3 +317,20 @@ def test_what_comes_while_the_machine_is_about_to_sleep_wakes_it(build: Build, m
     monkeypatch.setattr(machine, "_serve_inputs", lambda: None)            # only the last look before a wait is left
     monkeypatch.setattr("machine.outside.select.select", select_at_once)
     assert machine.run(timeout=GENEROUS).reason is ExitReason.DEBUG_EXIT and not waits, "two characters were read before anybody slept"
+
+
+@pytest.mark.parametrize("clock", ["host", "instructions"])
+def test_what_is_held_of_a_closed_machine_ends_in_one_line_or_does_nothing(clock: str) -> None:
+    pc = Machine(Firmware(rom(EIGHT_BITS + "mov bx, 0x1234; again: jmp again")), Configuration(4 << 20, clock=clock))
+    pc.run(until=lambda: pc.stats.slices > 0, timeout=5.0)
+    engine, vcpu, memory, board = pc.engine, pc.engine.vcpus[0], pc.memory, pc.board
+    rip = vcpu.rip
+    pc.close()
+    assert (vcpu.rip, vcpu.regs[3]) == (rip, 0x1234)
+    for use in (lambda: engine.run(0, 1000), lambda: engine.step(0), lambda: engine.breakpoints.add(0x1000), lambda: vcpu.public_register(25, 8),
+                lambda: vcpu.write_control(0, 0x11), lambda: engine.start_over(None)):
+        with pytest.raises(EngineError, match="this engine is closed"):
+            use()
+    for use in (engine.interrupt, engine.park, engine.close, vcpu.nmi, vcpu.init, lambda: vcpu.post(0x33), lambda: vcpu.write_register(0, 5),
+                lambda: memory.write(0x1000, b"x"), lambda: memory.steer(0, False, False), board.reset, pc.wake, pc.stop, pc.close):
+        use()
