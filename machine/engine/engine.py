@@ -83,6 +83,7 @@ class Engine:
         self.slices = 0
         self.retired = 0                     # in the last slice, also in one that ended with an exception
         self._failure: BaseException | None = None
+        self._stop: Callable[[], None]
         self._stopping = False
         self._kicked: int | None = None
         self.instance = instance = Instance(lib, self._failed)
@@ -487,7 +488,7 @@ class Engine:
         leave = c_uint64.from_address(c_uint64.from_address(self._cpu + abi.CPU_CLASS).value + abi.CLASS_EXEC_EXIT)
         leave.value = page.add(stubs.pause(instance.uc + abi.UC_INVALID_ERROR, ctypes.addressof(self._last_error), ctypes.addressof(self._patience), attention,
                                            leave.value))
-        self._stop: Callable[[], None] = ctypes.CFUNCTYPE(None)(self._stop_address)
+        self._stop = ctypes.CFUNCTYPE(None)(self._stop_address)
         self.break_address = page.add(stubs.break_at(ctypes.addressof(self.place), ctypes.addressof(self._left), self._cpu, function("cpu_loop_exit_x86_64")))
         if self.counted:
             self.count(True)
