@@ -402,10 +402,19 @@ class Engine:
         ctypes.memmove(target + offset, data, len(data))
 
     def public_register(self, vcpu: Vcpu, number: int, size: int) -> int:
-        """Unicorn's own register interface, for the vCPU whose registers are brought in."""
-        self._load(vcpu)
+        """Unicorn's own register interface, which reads the engine's: another vCPU's stand there for as long as that takes.
+
+        Nothing else is touched. What the engine remembers of page tables decides when it sets Accessed bits in them, so forgetting it would change a run.
+        """
         buffer = ctypes.create_string_buffer(64)
-        self.instance.check(self._lib.uc_reg_read(ctypes.c_void_p(self.instance.uc), ctypes.c_int(number), buffer), f"register {number}")
+        present = None if vcpu.index == self._loaded else ctypes.string_at(self._env, abi.ENV_END_RESET) if self.instance.uc else b""
+        try:
+            if present:
+                ctypes.memmove(self._env, vcpu.context, abi.ENV_END_RESET)
+            self.instance.check(self._lib.uc_reg_read(ctypes.c_void_p(self.instance.uc), ctypes.c_int(number), buffer), f"register {number}")
+        finally:
+            if present:
+                ctypes.memmove(self._env, present, abi.ENV_END_RESET)
         return int.from_bytes(buffer.raw[:size], "little")
 
     def set_public_register(self, vcpu: Vcpu, number: int, value: int, size: int) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from machine.engine import abi
 from machine.engine.engine import Reason, RunExit
 from machine.engine.vcpu import Activity
 from machine.errors import EngineError
@@ -562,3 +563,21 @@ def test_a_halt_in_the_handler_of_an_nmi_outlasts_the_next_nmi(counted: Guest) -
     vcpu.nmi()
     assert not vcpu.runnable                  # SDM vol. 3A 6.7.1: blocked until IRET
     assert (counted.u64(0x3000), counted.u64(0x3008)) == (1, 0)
+
+
+def test_looking_at_another_processor_leaves_the_course_of_this_one(counted: Guest) -> None:
+    """Accessed bits are set when the engine looks into the page tables anew: as often as without the look."""
+    entry = TABLES + 0x2000 + 8 * 3
+    text = (f"mov rbx, 0x{entry:x}; mov rax, [0x600000]; and qword ptr [rbx], -33; mov ecx, 100; wait: loop wait; mov rax, [0x600000]; mov rcx, [rbx];"
+            "mov [0x3000], rcx; hlt")
+    seen = []
+    for looking in (False, True):
+        counted.load(text)
+        counted.engine.run(0, 60)
+        if looking:
+            assert counted.engine.vcpus[1].public_register(abi.UC_X86_REG_EFLAGS, 8) == 2
+            assert counted.engine.vcpus[1].public_register(abi.UC_X86_REG_MXCSR, 4) == 0x1F80
+        assert counted.engine.run(0, 10_000).reason is Reason.HALT
+        seen.append(counted.u64(0x3000) & 0xFF)
+        counted.engine.park()
+    assert seen[0] == seen[1]
