@@ -151,15 +151,13 @@ class Engine:
             tally[BEFORE] = self._time.save()
         if timer is None:
             self._left.value = tally[BUDGET] = max(budget, 0)     # with 0 nothing but an interrupt happens
-            error = self._execute()
+            error = self._execute(None, 0)
             self._left.value = max(self._left.value, 0)      # the instruction that found nothing left has not begun
             self.retired = self.retired_in_slice()
             self._left.value = tally[ASIDE] = tally[BUDGET] = 0
         else:
             self._left.value = tally[BUDGET] = 1 if self.stepping else ENDLESS    # looked at while instructions are counted for a debugger
-            timer.arm(budget)
-            error = self._execute()
-            timer.disarm()
+            error = self._execute(timer, budget)
             self.retired = 0
         result = self._ended(vcpu, error)
         if self._failure is not None:
@@ -168,8 +166,8 @@ class Engine:
             raise failure
         return result
 
-    def _execute(self) -> int:
-        """The slice itself; Unicorn's error code.
+    def _execute(self, timer: SliceTimer | None, nanoseconds: int) -> int:
+        """The slice itself, ended by the timer if there is one; Unicorn's error code.
 
         What Python's signal handlers raise, such as KeyboardInterrupt, comes at the beginning of a callback, before it can be caught there, and ctypes would
         print and drop it; or at the end. Either way the slice is over as always. Signals are handled in the main thread alone.
@@ -186,12 +184,16 @@ class Engine:
         try:
             if in_main:
                 sys.unraisablehook = lost
+            if timer is not None:
+                timer.arm(nanoseconds)
             return int(self._start(self.instance.uc, self._eip.value, 0, 0, 0))
         except BaseException as failure:  # noqa: BLE001
             self._failure = self._failure or failure
             return self._error.value
         finally:
             self.running = False
+            if timer is not None:
+                timer.disarm()
             if in_main:
                 sys.unraisablehook = unraisable
 

@@ -22,6 +22,7 @@ CLOCK_MONOTONIC = 1
 SIGEV_THREAD_ID = 4
 SIGNAL = 44                       # a real-time signal nobody else here uses
 AGAIN = 10_000_000                # ns
+LEAST = 10_000                    # ns: a slice much shorter than the way into it would end before its first instruction, time after time
 SA_SIGINFO, SA_ONSTACK, SA_RESTART = 4, 0x08000000, 0x10000000
 
 
@@ -59,13 +60,13 @@ class SliceTimer:
         self._id = created
 
     def arm(self, nanoseconds: int) -> None:
-        """Fires after `nanoseconds` (at least 1)."""
+        """Fires after `nanoseconds`, or `LEAST` if that is less."""
         if self._thread is not threading.current_thread() or self._process != os.getpid():
             self.close()
             self._create()
         spec = self._spec
         spec[0], spec[1] = 0, AGAIN
-        spec[2], spec[3] = divmod(max(nanoseconds, 1), 1_000_000_000)
+        spec[2], spec[3] = divmod(max(nanoseconds, LEAST), 1_000_000_000)
         self._settime(self._id, 0, spec, None)
 
     def disarm(self) -> None:

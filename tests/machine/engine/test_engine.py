@@ -581,3 +581,12 @@ def test_looking_at_another_processor_leaves_the_course_of_this_one(counted: Gue
         seen.append(counted.u64(0x3000) & 0xFF)
         counted.engine.park()
     assert seen[0] == seen[1]
+
+
+def test_the_shortest_slices_come_to_an_end_of_the_program() -> None:
+    """However close the next deadline is: the timer does not strike before the first instruction each time."""
+    guest = Guest(counted=False)
+    guest.load("mov rcx, 30; again: inc qword ptr [0x3000]; dec rcx; jnz again; hlt")
+    assert guest.run(1, slices=3000).reason is Reason.HALT
+    assert guest.u64(0x3000) == 30
+    guest.close()
