@@ -78,7 +78,7 @@ X86CPU_ENV = 35408
 CLASS_EXEC_EXIT = 136        # function pointer of CPUClass: (CPUState *), called each time the main loop is left, as it is by every PAUSE
 CLASS_EXEC_INTERRUPT = 144   # function pointer of CPUClass: (CPUState *, u32 interrupt_request) -> bool, asked between blocks while a request is set
 
-CPU_INTERRUPT_HALT = 0x20    # means nothing to this build; here it asks for the end of a slice, see stubs.EXEC_INTERRUPT_LISTING
+CPU_INTERRUPT_HALT = 0x20    # means nothing to this build; here it asks for the end of a slice, see slices.EXEC_INTERRUPT_LISTING
 CPU_INTERRUPT_VIRQ = 0x100   # a maskable interrupt whose vector comes from the virtual machine control block
 CPU_INTERRUPT_NMI = 0x200
 

@@ -7,7 +7,7 @@ finds through a slot of its own. A stub in that slot passes everything on, and b
     left -= 1
     if (left < 0) { interrupt_request |= HALT; icount_decr.high = -1; helper_check_exit_request(uc, 0); }
 
-so that the engine is left before the instruction begins, as it is by `stubs.stop`. The helper restores RIP and flags from the marks of the block.
+so that the engine is left before the instruction begins, as it is by `slices.stop`. The helper restores RIP and flags from the marks of the block.
 
 For all engines of the process, told apart by the address of their `uc_struct` in a table, and only where the functions that it relies on are byte for byte
 those that were studied. `tests/machine/engine/test_stubs.py` assembles the listing and compares.
@@ -19,7 +19,8 @@ import ctypes
 import functools
 from ctypes import c_uint64
 
-from machine.engine import abi, exit_check, stubs
+from machine.engine import abi, exit_check
+from machine.engine.stubs import pages
 from machine.engine.table import Table
 
 FUNCTIONS = ("gen_new_label", "tcg_temp_new_internal", "tcg_const_i64", "tcg_const_i32", "tcg_gen_op3", "tcg_gen_addi_i64", "tcg_gen_brcondi_i64",
@@ -188,7 +189,7 @@ def op2(addresses: dict[str, int]) -> bytes:
     Args:
         addresses: of `FUNCTIONS` without suffix, `table` (a pointer to the table) and `exit_check` (that stub).
     """
-    return stubs.fill(OP2_CODE, **addresses)
+    return pages.fill(OP2_CODE, **addresses)
 
 
 @functools.cache
@@ -203,5 +204,5 @@ def table(lib: ctypes.CDLL) -> Table | None:
     found = Table()
     addresses = {name: abi.address_of(lib, f"{name}_x86_64") for name in FUNCTIONS}
     slot = c_uint64.from_address(abi.linkage_slot(abi.address_of(lib, "gen_intermediate_code_x86_64") + abi.INSN_START_JUMP))
-    slot.value = stubs.resident(op2({**addresses, "table": ctypes.addressof(found.pointer), "exit_check": check}))
+    slot.value = pages.resident(op2({**addresses, "table": ctypes.addressof(found.pointer), "exit_check": check}))
     return found

@@ -1,7 +1,7 @@
 """One Unicorn engine as N processors that take turns.
 
 All vCPUs share one engine, hence one memory, one translation cache and one host thread: LOCK is right and self-modifying code is coherent
-by construction. `run` gives one vCPU a slice; exceptions, SYSCALL and interrupts are delivered natively inside it (`stubs.py`); port and
+by construction. `run` gives one vCPU a slice; exceptions, SYSCALL and interrupts are delivered natively inside it (`stubs/`); port and
 MMIO accesses and CPUID come back into Python. An exception raised in such a callback ends the slice and is raised from `run`.
 """
 
@@ -16,7 +16,8 @@ from ctypes import c_uint8, c_uint16, c_uint32, c_uint64
 from dataclasses import dataclass
 from typing import Protocol
 
-from machine.engine import abi, stubs, verify
+from machine.engine import abi, verify
+from machine.engine.stubs import delivery, lone, slices
 from machine.engine.breakpoints import NOWHERE, PASS, Breakpoints
 from machine.engine.cpuid import CpuidTable
 from machine.engine.exceptions import ExceptionRecord
@@ -94,8 +95,8 @@ class Engine:
         self.on_interrupt: Callable[[int, int], None] | None = None      # told of each external interrupt that was taken: (vCPU, vector)
         self._words = (c_uint64 * 3)(0, NOWHERE, NOWHERE)
         self._left = ctypes.c_int64.from_buffer(self._words)
-        self.place = (c_uint64 * 2).from_buffer(self._words, 8)          # see stubs.BREAK_LISTING
-        self._tally = (ctypes.c_int64 * 3)()             # see stubs.COUNTED_TSC_LISTING and EXEC_AND_TELL_LISTING
+        self.place = (c_uint64 * 2).from_buffer(self._words, 8)          # see slices.BREAK_LISTING
+        self._tally = (ctypes.c_int64 * 3)()             # see slices.COUNTED_TSC_LISTING and EXEC_AND_TELL_LISTING
         self._time = time
         self._error = ctypes.c_int32.from_address(instance.uc + abi.UC_INVALID_ERROR)
         self._halted = c_uint32.from_address(self._cpu + abi.CPU_HALTED)
@@ -107,7 +108,7 @@ class Engine:
         self._old_exception = ctypes.c_int32.from_address(self._env + abi.ENV_OLD_EXCEPTION)
         self._eip = c_uint64.from_address(self._env + abi.ENV_EIP)
         self._access = c_uint64.from_address(self._cpu + abi.CPU_MEM_IO_PC)
-        self._pending_write = c_uint64()                 # see stubs.LONE_LISTING
+        self._pending_write = c_uint64()                 # see lone.LONE_LISTING
         instance.add_lone(ctypes.addressof(self._pending_write), ctypes.addressof(self.place), ctypes.addressof(self._left))
         instance.map(memory, mmio)
         instance.catch_stores(memory)
@@ -485,22 +486,22 @@ class Engine:
             return abi.address_of(lib, name)
 
         deliver, record = function("x86_cpu_do_interrupt_x86_64"), self.exceptions.cell
-        hook(abi.UC_HOOK_INTR, page.add(stubs.exception(self._cpu, deliver, record)))
-        hook(abi.UC_HOOK_INSN_INVALID, page.add(stubs.invalid_opcode(self._cpu, deliver, record)))
-        entry = stubs.syscall(env, function("helper_read_eflags_x86_64"), function("helper_write_eflags_x86_64"),
+        hook(abi.UC_HOOK_INTR, page.add(delivery.exception(self._cpu, deliver, record)))
+        hook(abi.UC_HOOK_INSN_INVALID, page.add(delivery.invalid_opcode(self._cpu, deliver, record)))
+        entry = delivery.syscall(env, function("helper_read_eflags_x86_64"), function("helper_write_eflags_x86_64"),
                               function("x86_update_hflags_x86_64"), function("raise_exception_x86_64"))
         hook(abi.UC_HOOK_INSN, page.add(entry), abi.UC_X86_INS_SYSCALL)
         attention = c_uint64.from_address(self._cpu + abi.CPU_ICOUNT_DECR_PTR).value + 2
-        self._stop_address = page.add(stubs.stop(self._cpu, attention))
+        self._stop_address = page.add(slices.stop(self._cpu, attention))
         execute = c_uint64.from_address(c_uint64.from_address(self._cpu + abi.CPU_CLASS).value + abi.CLASS_EXEC_INTERRUPT)
         stop_request = instance.uc + abi.UC_STOP_REQUEST
-        execute.value = page.add(stubs.exec_and_tell(execute.value, stop_request, ctypes.addressof(self._left), ctypes.addressof(self._tally) + 8 * ASIDE)
-                                 if self.counted else stubs.exec_interrupt(execute.value, stop_request))
+        execute.value = page.add(slices.exec_and_tell(execute.value, stop_request, ctypes.addressof(self._left), ctypes.addressof(self._tally) + 8 * ASIDE)
+                                 if self.counted else slices.exec_interrupt(execute.value, stop_request))
         leave = c_uint64.from_address(c_uint64.from_address(self._cpu + abi.CPU_CLASS).value + abi.CLASS_EXEC_EXIT)
-        leave.value = page.add(stubs.pause(instance.uc + abi.UC_INVALID_ERROR, ctypes.addressof(self._last_error), ctypes.addressof(self._patience), attention,
+        leave.value = page.add(slices.pause(instance.uc + abi.UC_INVALID_ERROR, ctypes.addressof(self._last_error), ctypes.addressof(self._patience), attention,
                                            leave.value))
         self._stop = ctypes.CFUNCTYPE(None)(self._stop_address)
-        self.break_address = page.add(stubs.break_at(ctypes.addressof(self.place), ctypes.addressof(self._left), self._cpu, function("cpu_loop_exit_x86_64")))
+        self.break_address = page.add(slices.break_at(ctypes.addressof(self.place), ctypes.addressof(self._left), self._cpu, function("cpu_loop_exit_x86_64")))
         if self.counted:
             self.count(True)
         instance.answer_regions(memory)
@@ -536,13 +537,13 @@ class Engine:
             target = ctypes.cast(access, ctypes.c_void_p).value
             assert target is not None
             if instruction == abi.UC_X86_INS_OUT:
-                target = page.add(stubs.lone_port(instance.lone, target))
-            hook(abi.UC_HOOK_INSN, page.add(stubs.port(env, checks, target)), instruction)
+                target = page.add(lone.lone_port(instance.lone, target))
+            hook(abi.UC_HOOK_INSN, page.add(delivery.port(env, checks, target)), instruction)
         answer = abi.INSN_CALLBACK(on_cpuid)
         instance.keep.append(answer)
         hook(abi.UC_HOOK_INSN, answer, abi.UC_X86_INS_CPUID)
         if self._time is not None:
-            for instruction, make in ((abi.UC_X86_INS_RDTSC, stubs.counted_tsc), (abi.UC_X86_INS_RDTSCP, stubs.counted_tscp)):
+            for instruction, make in ((abi.UC_X86_INS_RDTSC, slices.counted_tsc), (abi.UC_X86_INS_RDTSCP, slices.counted_tscp)):
                 counter = page.add(make(ctypes.addressof(self._tally), ctypes.addressof(self._left), env, self._time.picoseconds))
                 hook(abi.UC_HOOK_INSN, counter, instruction)
 

@@ -1,4 +1,4 @@
-"""The last exceptions and software interrupts of each vCPU, which native code writes down as it delivers them (`stubs.RECORD`), for debuggers to read."""
+"""The last exceptions and software interrupts of each vCPU, which native code writes down as it delivers them (`delivery.RECORD`), for debuggers to read."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from machine.engine import abi
 
-KEPT = 16                            # of each vCPU; `stubs.RECORD` knows this and the next
+KEPT = 16                            # of each vCPU; `delivery.RECORD` knows this and the next
 WORDS = 6                            # of one: vector, RIP, error code and whether it is a software interrupt, CR2, base of CS, hflags
 SOFTWARE = 1 << 32
 

@@ -16,7 +16,8 @@ import ctypes
 import functools
 from ctypes import c_uint64
 
-from machine.engine import abi, stubs
+from machine.engine import abi
+from machine.engine.stubs import pages
 
 # Names of tcg/tcg-op.h and tcg/tcg.h, QEMU 5.0; in Unicorn each takes the TCGContext first. A variable (TCGv) is its temporary's distance from the context.
 FUNCTIONS = ("gen_new_label", "tcg_temp_new_internal", "tcg_gen_op3", "tcg_gen_brcondi_i32", "tcg_const_i64", "tcg_const_i32", "tcg_gen_op1",
@@ -121,7 +122,7 @@ def call(addresses: dict[str, int]) -> bytes:
     Args:
         addresses: of `FUNCTIONS`, `tcg_gen_callN` and `helper_check_exit_request`, without suffix.
     """
-    return stubs.fill(CALL_CODE, **addresses)
+    return pages.fill(CALL_CODE, **addresses)
 
 
 @functools.cache
@@ -131,5 +132,5 @@ def install(lib: ctypes.CDLL) -> int | None:
         return None
     addresses = {name: abi.address_of(lib, f"{name}_x86_64") for name in (*FUNCTIONS, "tcg_gen_callN", "helper_check_exit_request")}
     slot = c_uint64.from_address(abi.linkage_slot(abi.address_of(lib, "translator_loop_x86_64") + abi.EXIT_CHECK_CALL))
-    slot.value = stubs.resident(call(addresses))
+    slot.value = pages.resident(call(addresses))
     return slot.value

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from ctypes import c_uint32, c_uint64
 from typing import Protocol
 
-from machine.engine import abi, counting, exit_check, rewriting, stubs
+from machine.engine import abi, counting, exit_check, rewriting
+from machine.engine.stubs import lone, pages, slices, stores
 from machine.engine.cpuid import LEAF_1_ECX, LEAF_1_EDX, LEAF_7_EBX, LEAF_8000_0001_ECX, LEAF_8000_0001_EDX
 from machine.errors import EngineError
 from machine.memory import PAGE, PHYSICAL_LIMIT, SEGMENTS, SEGMENTS_END, GuestMemory, Segment
@@ -24,12 +25,12 @@ BUS_END = BUS_ADDRESS + SEGMENTS_END - SEGMENTS[0][0]
 
 @functools.cache
 def _protect_every_alias(lib: ctypes.CDLL) -> bool:
-    """Puts `stubs.protect` in the place of `tlb_protect_code`, for all engines of the process. False if the library is not laid out for it."""
+    """Puts `stores.protect` in the place of `tlb_protect_code`, for all engines of the process. False if the library is not laid out for it."""
     original = abi.address_of(lib, "tlb_protect_code_x86_64")
     slot = c_uint64.from_address(abi.address_of(lib, "tlb_set_dirty_x86_64") + abi.PROTECT_CODE_SLOT)
     if abs(slot.value - original) > 1 << 24:             # neither the function nor the linker's way to it, both of which lie in the library's code
         return False
-    slot.value = stubs.resident(stubs.protect(abi.address_of(lib, "tlb_flush_x86_64"), original))
+    slot.value = pages.resident(stores.protect(abi.address_of(lib, "tlb_flush_x86_64"), original))
     return True
 
 
@@ -62,12 +63,12 @@ class Instance:
 
     def __init__(self, lib: ctypes.CDLL, failed: Callable[[BaseException], int]) -> None:
         self.lib = lib
-        self.page = stubs.CodePage()
+        self.page = pages.CodePage()
         self.keep: list[object] = [self.page]
         self._failed = failed
         self._quick_stores = ctypes.c_uint8(1)
         self._segments: dict[int, tuple[int, int, int]] = {}     # by base: MemoryRegion, and the RAMBlocks of RAM and of the bus
-        self.lone = self._again = 0                      # addresses of native code, see stubs.LONE_LISTING
+        self.lone = self._again = 0                      # addresses of native code, see lone.LONE_LISTING
         self.lone_window = (c_uint64 * 2)()              # writes from the first to below the second address are made alone
         self._count_hook: int | None = None
         exit_check.install(lib)
@@ -117,7 +118,7 @@ class Instance:
         """Shows the RAM of a segment or what else is there, and takes stores or not.
 
         The region gets another block of host memory. Translations belong to the block, so those of the one are neither found nor lost while the other is
-        shown; only the block under way and those that it is chained to, which are in the same page, may go on: see stubs.LONE_LISTING.
+        shown; only the block under way and those that it is chained to, which are in the same page, may go on: see lone.LONE_LISTING.
         """
         region, ram, bus = self._segments[segment.ram.base]
         c_uint64.from_address(region + abi.REGION_RAM_BLOCK).value = ram if segment.readable else bus
@@ -134,7 +135,7 @@ class Instance:
                 write(address, (value & (1 << 8 * size) - 1).to_bytes(size, "little"))
             except BaseException as failure:  # noqa: BLE001 -- must not reach ctypes
                 self._failed(failure)
-            return False                          # nothing is stored; stubs.PAUSE_LISTING lets the guest go on
+            return False                          # nothing is stored; slices.PAUSE_LISTING lets the guest go on
 
         callback = abi.PROTECTED_CALLBACK(on_store)
         self.keep.append(callback)
@@ -143,10 +144,10 @@ class Instance:
             self.hook(abi.UC_HOOK_MEM_WRITE_PROT, callback, begin=base, end=base + length - 1)
 
     def add_lone(self, pending: int, place: int, left: int) -> None:
-        """The code that lets an instruction which writes to the host bridge run alone; before `map`. See stubs.LONE_LISTING for the addresses."""
+        """The code that lets an instruction which writes to the host bridge run alone; before `map`. See lone.LONE_LISTING for the addresses."""
         leave = abi.address_of(self.lib, "cpu_loop_exit_x86_64")
-        self.lone = self.page.add(stubs.lone(pending, self.env, place, left, self.cpu, leave))
-        self._again = self.page.add(stubs.again(self.env, place, left, self.cpu, leave))
+        self.lone = self.page.add(lone.lone(pending, self.env, place, left, self.cpu, leave))
+        self._again = self.page.add(lone.again(self.env, place, left, self.cpu, leave))
         if (rewritten := rewriting.table(self.lib)) is not None:
             assert place == left + 8, "rewriting.LISTING finds both by one address"
             rewritten.set(self.cpu, left)
@@ -172,7 +173,7 @@ class Instance:
         assert store is not None
         context = c_uint64.from_address(self.uc + abi.UC_TCG_CONTEXT).value
         look_up, restore = (abi.address_of(self.lib, f"{name}_x86_64") for name in ("tcg_tb_lookup", "cpu_restore_state"))
-        store = self.page.add(stubs.lone_store(ctypes.addressof(self.lone_window), base, self.cpu, context, look_up, restore, self._again, store))
+        store = self.page.add(lone.lone_store(ctypes.addressof(self.lone_window), base, self.cpu, context, look_up, restore, self._again, store))
         self.check(self.lib.uc_mmio_map(self.uc, base, length, callbacks[0], None, ctypes.c_void_p(store), None), f"map the hole at 0x{base:x}")
         # Unicorn gives devices no right to be executed, and stops at a jump into one. A PC reads what the bus answers: all ones, hence #UD.
         rights = c_uint32.from_address(self.lib.find_memory_mapping_x86_64(self.uc, base) + abi.REGION_PERMS)
@@ -195,14 +196,14 @@ class Instance:
         lib, uc = self.lib, self.uc
         regions = [lib.find_memory_mapping_x86_64(uc, mapping.base) for mapping in (low, high)]
         pointer = c_uint64.from_address(uc + abi.UC_MEMORY_MAPPING)
-        code = stubs.region(high.base, high.base + high.length, regions[1], low.length, regions[0], pointer.value)
+        code = stores.region(high.base, high.base + high.length, regions[1], low.length, regions[0], pointer.value)
         if abi.knows_notdirty_write(lib) and _protect_every_alias(lib):
             sticky = ctypes.create_string_buffer(abi.REGION_PERMS + 8)
             ctypes.c_int32.from_buffer(sticky, abi.REGION_PRIORITY).value = -1
             c_uint32.from_buffer(sticky, abi.REGION_PERMS).value = abi.UC_PROT_ALL
             self.keep.append(sticky)
             asked = abi.address_of(lib, "tlb_set_dirty_x86_64") + abi.NOTDIRTY_ASKED
-            code = stubs.store(asked, ctypes.addressof(self._quick_stores), ctypes.addressof(sticky)) + code
+            code = stores.store(asked, ctypes.addressof(self._quick_stores), ctypes.addressof(sticky)) + code
         pointer.value = self.page.add(code)
 
     def watch_stores(self, watching: bool) -> None:
@@ -237,7 +238,7 @@ class Instance:
             self._count_hook = None
         if table is None:                                # not the library that was studied: by a hook, at a fifth of the speed
             if left is not None:
-                code = stubs.count(ctypes.addressof(left), self.cpu, abi.address_of(self.lib, "cpu_loop_exit_x86_64"))
+                code = slices.count(ctypes.addressof(left), self.cpu, abi.address_of(self.lib, "cpu_loop_exit_x86_64"))
                 self._count_hook = self.hook(abi.UC_HOOK_CODE, self.page.add(code))
         elif left is None:
             table.forget(self.uc)

@@ -18,7 +18,8 @@ from collections.abc import Callable
 from ctypes import c_uint64
 from typing import Protocol
 
-from machine.engine import abi, stubs
+from machine.engine import abi
+from machine.engine.stubs import pages
 
 # Exit codes, AMD APM vol. 2, appendix C. For EXIT_MSR the parameter is 0 for RDMSR, 1 for WRMSR; for a write to CR8 the stub hands in the value.
 EXIT_READ_CR8, EXIT_WRITE_CR8, EXIT_MSR = 0x08, 0x18, 0x7C
@@ -177,7 +178,7 @@ _KEPT: list[object] = []                   # what the stub refers to
 
 def stub(addresses: dict[str, int]) -> bytes:
     """The stub. `addresses`: original, low, high, in_rdmsr, in_wrmsr, in_read_cr, in_write_cr, callback, raise_exception_err_ra."""
-    return stubs.fill(CODE, **addresses)
+    return pages.fill(CODE, **addresses)
 
 
 @functools.cache
@@ -191,7 +192,7 @@ def install(lib: ctypes.CDLL) -> bool:
     address = ctypes.cast(callback, ctypes.c_void_p).value
     assert address is not None
     slot = c_uint64.from_address(abi.linkage_slot(sites["in_rdmsr"] - abi.CALL_LENGTH))
-    slot.value = stubs.resident(stub({
+    slot.value = pages.resident(stub({
         "original": abi.address_of(lib, "cpu_svm_check_intercept_param_x86_64"), "low": ctypes.addressof(low), "high": ctypes.addressof(high), **sites,
         "callback": address, "raise_exception_err_ra": abi.address_of(lib, "raise_exception_err_ra_x86_64")}))
     return True

@@ -1,7 +1,7 @@
 """The slice timer: ends a free-running slice after some nanoseconds, without a thread and without the interpreter.
 
-A POSIX timer sends the thread that runs the engine a real-time signal that carries the address of the engine's `stubs.stop`; the handler is one native
-instruction that jumps there (`stubs.TIMER_LISTING`). A request that is made before the engine is in its main loop stays in force until it gets there.
+A POSIX timer sends the thread that runs the engine a real-time signal that carries the address of the engine's `slices.stop`; the handler is one native
+instruction that jumps there (`slices.TIMER_LISTING`). A request that is made before the engine is in its main loop stays in force until it gets there.
 
 The timer is of that thread and no other: while another one handled the signal, on another processor, the engine's own might be changing the word in which the
 request is made, and the request be lost. It goes on every `AGAIN` until it is disarmed, so that no loss would be the end.
@@ -15,7 +15,8 @@ import os
 import struct
 import threading
 
-from machine.engine.stubs import TIMER, resident
+from machine.engine.stubs.pages import resident
+from machine.engine.stubs.slices import TIMER
 from machine.errors import EngineError
 
 CLOCK_MONOTONIC = 1

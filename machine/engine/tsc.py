@@ -9,15 +9,15 @@ import ctypes
 import functools
 
 from devices.core.clock import host_time
-from machine.engine import stubs
+from machine.engine.stubs import pages, slices
 
 SPAN = 4_000_000                    # ns: readings so far apart give the rate to about 1 part in 10,000
 
 
 @functools.cache
 def _reader() -> tuple[object, object]:
-    page = stubs.CodePage()
-    function = ctypes.CFUNCTYPE(ctypes.c_uint64)(page.add(stubs.READ_TSC))
+    page = pages.CodePage()
+    function = ctypes.CFUNCTYPE(ctypes.c_uint64)(page.add(slices.READ_TSC))
     return page, function
 
 

@@ -11,7 +11,8 @@ import functools
 import mmap
 from ctypes import c_int, c_int32, c_uint32, c_uint64
 
-from machine.engine import abi, stubs
+from machine.engine import abi
+from machine.engine.stubs import delivery, pages, slices
 from machine.engine.exceptions import ExceptionRecord
 from machine.errors import EngineError
 
@@ -90,18 +91,18 @@ def _behaviour(lib: ctypes.CDLL, uc: int, cpu: int) -> None:
     if not block or c_uint64.from_address(block + abi.RAM_BLOCK_HOST).value != base:
         raise _fail("MemoryRegion.ram_block")
     deliver = abi.address_of(lib, "x86_cpu_do_interrupt_x86_64")
-    page = stubs.CodePage()
+    page = pages.CodePage()
     handle = ctypes.c_size_t()
     record = ExceptionRecord(1)
-    for kind, code in ((abi.UC_HOOK_INTR, stubs.exception(cpu, deliver, record.cell)),
-                       (abi.UC_HOOK_INSN_INVALID, stubs.invalid_opcode(cpu, deliver, record.cell))):
+    for kind, code in ((abi.UC_HOOK_INTR, delivery.exception(cpu, deliver, record.cell)),
+                       (abi.UC_HOOK_INSN_INVALID, delivery.invalid_opcode(cpu, deliver, record.cell))):
         lib.uc_hook_add(ctypes.c_void_p(uc), ctypes.byref(handle), c_int(kind), ctypes.c_void_p(page.add(code)), None, c_uint64(1), c_uint64(0))
     left = ctypes.c_int64(1000)
     attention = c_uint64.from_address(cpu + abi.CPU_ICOUNT_DECR_PTR).value + 2
-    request = page.add(stubs.stop(cpu, attention))
+    request = page.add(slices.stop(cpu, attention))
     execute = c_uint64.from_address(c_uint64.from_address(cpu + abi.CPU_CLASS).value + abi.CLASS_EXEC_INTERRUPT)
-    execute.value = page.add(stubs.exec_interrupt(execute.value, uc + abi.UC_STOP_REQUEST))
-    counter = page.add(stubs.count(ctypes.addressof(left), cpu, abi.address_of(lib, "cpu_loop_exit_x86_64")))
+    execute.value = page.add(slices.exec_interrupt(execute.value, uc + abi.UC_STOP_REQUEST))
+    counter = page.add(slices.count(ctypes.addressof(left), cpu, abi.address_of(lib, "cpu_loop_exit_x86_64")))
     lib.uc_hook_add(ctypes.c_void_p(uc), ctypes.byref(handle), c_int(abi.UC_HOOK_CODE), ctypes.c_void_p(counter), None, c_uint64(1), c_uint64(0))
     ctypes.c_uint8.from_address(uc + abi.UC_NO_EXIT_REQUEST).value = 1
     c_int.from_address(uc + abi.UC_MODE).value = abi.UC_MODE_64

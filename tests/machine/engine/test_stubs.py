@@ -5,7 +5,8 @@ from __future__ import annotations
 import keystone
 import pytest
 
-from machine.engine import abi, counting, exit_check, rewriting, sensitive, stubs
+from machine.engine import abi, counting, exit_check, rewriting, sensitive
+from machine.engine.stubs import delivery, lone, pages, slices, stores
 
 FAR = 0x1122334455667788          # any number that needs all 64 bits
 
@@ -24,80 +25,80 @@ def assemble(listing: str, **values: int) -> bytes:
 
 
 def test_exception_stub() -> None:
-    assert stubs.exception(FAR, FAR + 1, FAR + 2) == assemble(stubs.EXCEPTION_LISTING, record=FAR + 2, **RECORDED)
+    assert delivery.exception(FAR, FAR + 1, FAR + 2) == assemble(delivery.EXCEPTION_LISTING, record=FAR + 2, **RECORDED)
 
 
 def test_invalid_opcode_stub() -> None:
-    assert stubs.invalid_opcode(FAR, FAR + 1, FAR + 2) == assemble(stubs.INVALID_OPCODE_LISTING, record=FAR + 2, **RECORDED)
+    assert delivery.invalid_opcode(FAR, FAR + 1, FAR + 2) == assemble(delivery.INVALID_OPCODE_LISTING, record=FAR + 2, **RECORDED)
 
 
 def test_syscall_stub() -> None:
     segment = abi.ENV_SEGS
     listing = assemble(
-        stubs.SYSCALL_LISTING, efer=abi.ENV_EFER, eip=abi.ENV_EIP, rcx=abi.ENV_REGS + 8, r11=abi.ENV_REGS + 88, fmask=abi.ENV_FMASK,
+        delivery.SYSCALL_LISTING, efer=abi.ENV_EFER, eip=abi.ENV_EIP, rcx=abi.ENV_REGS + 8, r11=abi.ENV_REGS + 88, fmask=abi.ENV_FMASK,
         hflags=abi.ENV_HFLAGS, star_47_32=abi.ENV_STAR + 4, cs=segment + abi.R_CS * abi.ENV_SEG_SIZE, ss=segment + abi.R_SS * abi.ENV_SEG_SIZE,
         lstar=abi.ENV_LSTAR, cstar=abi.ENV_CSTAR, cs64=abi.HF_CS64_MASK)
-    assert stubs.syscall(FAR + 2, FAR + 3, FAR + 4, FAR + 5, FAR + 6) == listing
+    assert delivery.syscall(FAR + 2, FAR + 3, FAR + 4, FAR + 5, FAR + 6) == listing
 
 
 def test_region_stub() -> None:
     high_base, high_end, high_region, low_end, low_region = FAR + 10, FAR + 11, FAR + 12, 0xA0000, FAR + 13
-    listing = assemble(stubs.REGION_LISTING, high_base=high_base, high_end=high_end, high_region=high_region, low_end=low_end, low_region=low_region)
-    assert stubs.region(high_base, high_end, high_region, low_end, low_region, FAR + 8) == listing
+    listing = assemble(stores.REGION_LISTING, high_base=high_base, high_end=high_end, high_region=high_region, low_end=low_end, low_region=low_region)
+    assert stores.region(high_base, high_end, high_region, low_end, low_region, FAR + 8) == listing
 
 
 def test_store_stub() -> None:
-    listing = assemble(stubs.STORE_LISTING, asked=FAR + 1, quick=FAR + 2, sticky=FAR + 3, l1_map=abi.UC_L1_MAP, l1_size=abi.UC_L1_SIZE,
+    listing = assemble(stores.STORE_LISTING, asked=FAR + 1, quick=FAR + 2, sticky=FAR + 3, l1_map=abi.UC_L1_MAP, l1_size=abi.UC_L1_SIZE,
                        l1_shift=abi.UC_L1_SHIFT, l2_levels=abi.UC_L2_LEVELS, tlb_write=abi.TLB_ENTRY_WRITE, notdirty=abi.TLB_NOTDIRTY)
-    assert stubs.store(FAR + 1, FAR + 2, FAR + 3) == listing
+    assert stores.store(FAR + 1, FAR + 2, FAR + 3) == listing
 
 
 def test_protect_stub() -> None:
-    listing = assemble(stubs.PROTECT_LISTING, uc_cpu=abi.UC_CPU, tlb_flush=FAR + 1, original=FAR + 2)
-    assert stubs.protect(FAR + 1, FAR + 2) == listing
+    listing = assemble(stores.PROTECT_LISTING, uc_cpu=abi.UC_CPU, tlb_flush=FAR + 1, original=FAR + 2)
+    assert stores.protect(FAR + 1, FAR + 2) == listing
 
 
 def test_stop_stub() -> None:
-    assert stubs.stop(FAR, FAR + 15) == assemble(stubs.STOP_LISTING)
+    assert slices.stop(FAR, FAR + 15) == assemble(slices.STOP_LISTING)
 
 
 def test_exec_interrupt_stub() -> None:
-    listing = assemble(stubs.EXEC_INTERRUPT_LISTING, exec_interrupt=FAR + 18, exception_index=abi.CPU_EXCEPTION_INDEX, exit_request=abi.CPU_EXIT_REQUEST,
+    listing = assemble(slices.EXEC_INTERRUPT_LISTING, exec_interrupt=FAR + 18, exception_index=abi.CPU_EXCEPTION_INDEX, exit_request=abi.CPU_EXIT_REQUEST,
                        stop_request=FAR + 19)
-    assert stubs.exec_interrupt(FAR + 18, FAR + 19) == listing
-    listing = assemble(stubs.EXEC_AND_TELL_LISTING, exec_interrupt=FAR + 18, exception_index=abi.CPU_EXCEPTION_INDEX, exit_request=abi.CPU_EXIT_REQUEST,
+    assert slices.exec_interrupt(FAR + 18, FAR + 19) == listing
+    listing = assemble(slices.EXEC_AND_TELL_LISTING, exec_interrupt=FAR + 18, exception_index=abi.CPU_EXCEPTION_INDEX, exit_request=abi.CPU_EXIT_REQUEST,
                        stop_request=FAR + 19, left=FAR + 20, aside=FAR + 21)
-    assert stubs.exec_and_tell(FAR + 18, FAR + 19, FAR + 20, FAR + 21) == listing
+    assert slices.exec_and_tell(FAR + 18, FAR + 19, FAR + 20, FAR + 21) == listing
 
 
 def test_port_stub() -> None:
-    listing = assemble(stubs.PORT_LISTING, hflags=abi.ENV_HFLAGS, eflags=abi.ENV_EFLAGS, check_byte=FAR + 20, check_word=FAR + 21,
+    listing = assemble(delivery.PORT_LISTING, hflags=abi.ENV_HFLAGS, eflags=abi.ENV_EFLAGS, check_byte=FAR + 20, check_word=FAR + 21,
                        check_long=FAR + 22, callback=FAR + 23)
-    assert stubs.port(FAR + 2, (FAR + 20, FAR + 21, FAR + 22), FAR + 23) == listing
+    assert delivery.port(FAR + 2, (FAR + 20, FAR + 21, FAR + 22), FAR + 23) == listing
 
 
 def test_breakpoint_stub() -> None:
-    listing = assemble(stubs.BREAK_LISTING, place=FAR + 1, exception_index=abi.CPU_EXCEPTION_INDEX, excp_hlt=abi.EXCP_HLT, loop_exit=FAR + 18)
-    assert stubs.break_at(FAR + 1, FAR + 16, FAR, FAR + 18) == listing
+    listing = assemble(slices.BREAK_LISTING, place=FAR + 1, exception_index=abi.CPU_EXCEPTION_INDEX, excp_hlt=abi.EXCP_HLT, loop_exit=FAR + 18)
+    assert slices.break_at(FAR + 1, FAR + 16, FAR, FAR + 18) == listing
 
 
 def test_pause_stub() -> None:
-    listing = assemble(stubs.PAUSE_LISTING, invalid_error=FAR + 3, last_error=FAR + 4, write_prot=abi.UC_ERR_WRITE_PROT, patience=FAR + 1, exec_exit=FAR + 2)
-    assert stubs.pause(FAR + 3, FAR + 4, FAR + 1, FAR + 15, FAR + 2) == listing
+    listing = assemble(slices.PAUSE_LISTING, invalid_error=FAR + 3, last_error=FAR + 4, write_prot=abi.UC_ERR_WRITE_PROT, patience=FAR + 1, exec_exit=FAR + 2)
+    assert slices.pause(FAR + 3, FAR + 4, FAR + 1, FAR + 15, FAR + 2) == listing
 
 
 def test_lone_write_stubs() -> None:
     cs_base = abi.ENV_SEGS + abi.R_CS * abi.ENV_SEG_SIZE + 8
-    listing = assemble(stubs.LONE_LISTING, pending=FAR + 1, eip=abi.ENV_EIP, cs_base=cs_base, place=FAR + 3, cflags_next_tb=abi.CPU_CFLAGS_NEXT_TB,
+    listing = assemble(lone.LONE_LISTING, pending=FAR + 1, eip=abi.ENV_EIP, cs_base=cs_base, place=FAR + 3, cflags_next_tb=abi.CPU_CFLAGS_NEXT_TB,
                        exception_index=abi.CPU_EXCEPTION_INDEX, loop_exit=FAR + 18)
-    assert stubs.lone(FAR + 1, FAR + 2, FAR + 3, FAR + 16, FAR, FAR + 18) == listing
-    assert stubs.lone_port(FAR + 1, FAR + 3) == assemble(stubs.LONE_PORT_LISTING, lone=FAR + 1, callback=FAR + 3)
-    listing = assemble(stubs.AGAIN_LISTING, eip=abi.ENV_EIP, cs_base=cs_base, place=FAR + 3, cflags_next_tb=abi.CPU_CFLAGS_NEXT_TB,
+    assert lone.lone(FAR + 1, FAR + 2, FAR + 3, FAR + 16, FAR, FAR + 18) == listing
+    assert lone.lone_port(FAR + 1, FAR + 3) == assemble(lone.LONE_PORT_LISTING, lone=FAR + 1, callback=FAR + 3)
+    listing = assemble(lone.AGAIN_LISTING, eip=abi.ENV_EIP, cs_base=cs_base, place=FAR + 3, cflags_next_tb=abi.CPU_CFLAGS_NEXT_TB,
                        exception_index=abi.CPU_EXCEPTION_INDEX, loop_exit=FAR + 18)
-    assert stubs.again(FAR + 2, FAR + 3, FAR + 16, FAR, FAR + 18) == listing
-    listing = assemble(stubs.LONE_STORE_LISTING, window=FAR + 1, base=FAR + 3, mem_io_pc=abi.CPU_MEM_IO_PC, context=FAR + 5, tb_lookup=FAR + 6,
+    assert lone.again(FAR + 2, FAR + 3, FAR + 16, FAR, FAR + 18) == listing
+    listing = assemble(lone.LONE_STORE_LISTING, window=FAR + 1, base=FAR + 3, mem_io_pc=abi.CPU_MEM_IO_PC, context=FAR + 5, tb_lookup=FAR + 6,
                        tb_icount=abi.TB_ICOUNT, restore_state=FAR + 7, again=FAR + 9, callback=FAR + 10)
-    assert stubs.lone_store(FAR + 1, FAR + 3, FAR, FAR + 5, FAR + 6, FAR + 7, FAR + 9, FAR + 10) == listing
+    assert lone.lone_store(FAR + 1, FAR + 3, FAR, FAR + 5, FAR + 6, FAR + 7, FAR + 9, FAR + 10) == listing
 
 
 def test_exit_check_stub() -> None:
@@ -132,22 +133,23 @@ def test_sensitive_registers_stub() -> None:
 
 
 def test_count_stub() -> None:
-    listing = assemble(stubs.COUNT_LISTING, exception_index=abi.CPU_EXCEPTION_INDEX, excp_hlt=abi.EXCP_HLT, loop_exit=FAR + 18)
-    assert stubs.count(FAR + 16, FAR, FAR + 18) == listing
+    listing = assemble(slices.COUNT_LISTING, exception_index=abi.CPU_EXCEPTION_INDEX, excp_hlt=abi.EXCP_HLT, loop_exit=FAR + 18)
+    assert slices.count(FAR + 16, FAR, FAR + 18) == listing
 
 
 def test_slice_timer_stub() -> None:
-    assert assemble(stubs.TIMER_LISTING) == stubs.TIMER
+    assert assemble(slices.TIMER_LISTING) == slices.TIMER
 
 
 def test_counted_tsc_stub() -> None:
-    listing = assemble(stubs.COUNTED_TSC_LISTING, state=FAR + 1, picoseconds=0x12345678, tsc_offset=abi.ENV_TSC_OFFSET, rax=abi.ENV_REGS, rdx=abi.ENV_REGS + 16)
-    assert stubs.counted_tsc(FAR + 1, FAR + 16, FAR + 2, 0x12345678) == listing
+    listing = assemble(slices.COUNTED_TSC_LISTING, state=FAR + 1, picoseconds=0x12345678, tsc_offset=abi.ENV_TSC_OFFSET, rax=abi.ENV_REGS,
+                       rdx=abi.ENV_REGS + 16)
+    assert slices.counted_tsc(FAR + 1, FAR + 16, FAR + 2, 0x12345678) == listing
 
 
-    listing = assemble(stubs.COUNTED_TSCP_LISTING, state=FAR + 1, picoseconds=0x12345678, tsc_offset=abi.ENV_TSC_OFFSET, rax=abi.ENV_REGS,
+    listing = assemble(slices.COUNTED_TSCP_LISTING, state=FAR + 1, picoseconds=0x12345678, tsc_offset=abi.ENV_TSC_OFFSET, rax=abi.ENV_REGS,
                        rcx=abi.ENV_REGS + 8, rdx=abi.ENV_REGS + 16, tsc_aux=abi.ENV_TSC_AUX)
-    assert stubs.counted_tscp(FAR + 1, FAR + 16, FAR + 2, 0x12345678) == listing
+    assert slices.counted_tscp(FAR + 1, FAR + 16, FAR + 2, 0x12345678) == listing
 
 
 def test_rewriting_stub() -> None:
@@ -158,11 +160,11 @@ def test_rewriting_stub() -> None:
 
 
 def test_read_tsc_stub() -> None:
-    assert assemble(stubs.READ_TSC_LISTING) == stubs.READ_TSC
+    assert assemble(slices.READ_TSC_LISTING) == slices.READ_TSC
 
 
 def test_a_code_page_refuses_more_than_fits() -> None:
-    page = stubs.CodePage()
+    page = pages.CodePage()
     page.add(bytes(4000))
     with pytest.raises(AssertionError, match="outgrew"):
         page.add(bytes(200))
