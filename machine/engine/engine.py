@@ -17,12 +17,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from machine.engine import abi, verify
-from machine.engine.stubs import delivery, lone, slices
 from machine.engine.breakpoints import NOWHERE, PASS, Breakpoints
 from machine.engine.cpuid import CpuidTable
 from machine.engine.exceptions import ExceptionRecord
 from machine.engine.instance import AddressSpace, Instance
 from machine.engine.sensitive import Door, SensitiveRegisters
+from machine.engine.stubs import delivery, slices
 from machine.engine.timer import SliceTimer
 from machine.engine.vcpu import Activity, Vcpu
 from machine.errors import EngineError
@@ -505,43 +505,14 @@ class Engine:
         if self.counted:
             self.count(True)
         instance.answer_regions(memory)
-        read, write = ports.read, ports.write
-
-        io_pc = self._access
-
-        def on_in(_uc: int, port: int, size: int, _user: int) -> int:
-            io_pc.value = 0
-            try:
-                return read(port, size)
-            except BaseException as failure:  # noqa: BLE001
-                return self._failed(failure)
-
-        def on_out(_uc: int, port: int, size: int, value: int, _user: int) -> None:
-            io_pc.value = 0
-            try:
-                write(port, size, value)
-            except BaseException as failure:  # noqa: BLE001
-                self._failed(failure)
-
+        instance.answer_ports(ports)
         regs = [c_uint64.from_address(env + abi.ENV_REGS + 8 * index) for index in range(4)]
 
-        def on_cpuid(_uc: int, _user: int) -> int:
-            io_pc.value = 0
+        def on_cpuid() -> None:
             rax, rcx, rdx, rbx = regs
             rax.value, rbx.value, rcx.value, rdx.value = cpuid.leaf(self.current, rax.value & 0xFFFFFFFF, rcx.value & 0xFFFFFFFF)
-            return 1
 
-        checks = function("helper_check_iob_x86_64"), function("helper_check_iow_x86_64"), function("helper_check_iol_x86_64")
-        for access, instruction in ((abi.IN_CALLBACK(on_in), abi.UC_X86_INS_IN), (abi.OUT_CALLBACK(on_out), abi.UC_X86_INS_OUT)):
-            instance.keep.append(access)
-            target = ctypes.cast(access, ctypes.c_void_p).value
-            assert target is not None
-            if instruction == abi.UC_X86_INS_OUT:
-                target = page.add(lone.lone_port(instance.lone, target))
-            hook(abi.UC_HOOK_INSN, page.add(delivery.port(env, checks, target)), instruction)
-        answer = abi.INSN_CALLBACK(on_cpuid)
-        instance.keep.append(answer)
-        hook(abi.UC_HOOK_INSN, answer, abi.UC_X86_INS_CPUID)
+        instance.answer_cpuid(on_cpuid)
         if self._time is not None:
             for instruction, make in ((abi.UC_X86_INS_RDTSC, slices.counted_tsc), (abi.UC_X86_INS_RDTSCP, slices.counted_tscp)):
                 counter = page.add(make(ctypes.addressof(self._tally), ctypes.addressof(self._left), env, self._time.picoseconds))

@@ -12,8 +12,8 @@ from ctypes import c_uint32, c_uint64
 from typing import Protocol
 
 from machine.engine import abi, counting, exit_check, rewriting
-from machine.engine.stubs import lone, pages, slices, stores
 from machine.engine.cpuid import LEAF_1_ECX, LEAF_1_EDX, LEAF_7_EBX, LEAF_8000_0001_ECX, LEAF_8000_0001_EDX
+from machine.engine.stubs import delivery, lone, pages, slices, stores
 from machine.errors import EngineError
 from machine.memory import PAGE, PHYSICAL_LIMIT, SEGMENTS, SEGMENTS_END, GuestMemory, Segment
 
@@ -77,6 +77,7 @@ class Instance:
         ctypes.c_uint8.from_address(self.uc + abi.UC_NO_EXIT_REQUEST).value = 1
         self.cpu = c_uint64.from_address(self.uc + abi.UC_CPU).value
         self.env = c_uint64.from_address(self.cpu + abi.CPU_ENV_PTR).value
+        self._io_pc = c_uint64.from_address(self.cpu + abi.CPU_MEM_IO_PC)        # 0 where no access to memory is under way
         self._features()
 
     def close(self) -> None:
@@ -179,6 +180,46 @@ class Instance:
         rights = c_uint32.from_address(self.lib.find_memory_mapping_x86_64(self.uc, base) + abi.REGION_PERMS)
         assert rights.value == abi.UC_PROT_READ | abi.UC_PROT_WRITE
         rights.value = abi.UC_PROT_ALL
+
+    def answer_ports(self, ports: AddressSpace) -> None:
+        """IN and OUT lead to `ports`, where the processor's ring and its I/O permission map allow it."""
+        read, write, io_pc = ports.read, ports.write, self._io_pc
+
+        def on_in(_uc: int, port: int, size: int, _user: int) -> int:
+            io_pc.value = 0
+            try:
+                return read(port, size)
+            except BaseException as failure:  # noqa: BLE001
+                return self._failed(failure)
+
+        def on_out(_uc: int, port: int, size: int, value: int, _user: int) -> None:
+            io_pc.value = 0
+            try:
+                write(port, size, value)
+            except BaseException as failure:  # noqa: BLE001
+                self._failed(failure)
+
+        byte, word, double = (abi.address_of(self.lib, f"helper_check_io{size}_x86_64") for size in "bwl")
+        for access, instruction in ((abi.IN_CALLBACK(on_in), abi.UC_X86_INS_IN), (abi.OUT_CALLBACK(on_out), abi.UC_X86_INS_OUT)):
+            self.keep.append(access)
+            target = ctypes.cast(access, ctypes.c_void_p).value
+            assert target is not None
+            if instruction == abi.UC_X86_INS_OUT:
+                target = self.page.add(lone.lone_port(self.lone, target))
+            self.hook(abi.UC_HOOK_INSN, self.page.add(delivery.port(self.env, (byte, word, double), target)), instruction)
+
+    def answer_cpuid(self, answer: Callable[[], None]) -> None:
+        """CPUID is answered by a function that puts the answer into the registers."""
+        io_pc = self._io_pc
+
+        def on_cpuid(_uc: int, _user: int) -> int:
+            io_pc.value = 0
+            answer()
+            return 1
+
+        callback = abi.INSN_CALLBACK(on_cpuid)
+        self.keep.append(callback)
+        self.hook(abi.UC_HOOK_INSN, callback, abi.UC_X86_INS_CPUID)
 
     def map_vmcb(self) -> int:
         """Maps the hidden page from which the CPU takes interrupt vectors, and returns its host address."""

@@ -12,8 +12,8 @@ import mmap
 from ctypes import c_int, c_int32, c_uint32, c_uint64
 
 from machine.engine import abi
-from machine.engine.stubs import delivery, pages, slices
 from machine.engine.exceptions import ExceptionRecord
+from machine.engine.stubs import delivery, pages, slices
 from machine.errors import EngineError
 
 # 0x1000: mov ax, 0x1234; int 0x21; ud2; sti; nop; hlt      handlers (one of 8 bytes each): inc word [counter]; (skip ud2); iret
