@@ -259,7 +259,7 @@ def _check_start(options: argparse.Namespace, parser: Parser, clock: str) -> Non
             parser.error(f"--{name.replace('_', '-')} does not go with --load; the snapshot says it")
     for name in ("initrd", "append", "module"):
         if options.kernel is None and getattr(options, name) is not None:
-            parser.error(f"--{name} goes with --kernel; a firmware gets no such thing")
+            parser.error(f"--{name} goes with --kernel; " + ("a firmware gets no such thing" if options.load is None else "a snapshot has its own"))
     options.append = options.append or ""
     options.device, options.disk = tuple(options.device or ()), tuple(options.disk or ())
     options.module = tuple(options.module or ())
@@ -293,6 +293,8 @@ def check_run(options: argparse.Namespace) -> None:
         _check_disks(options, parser, GOES_BACK)
     if options.wait_gdb and options.gdb is None:
         parser.error("--wait-gdb goes with --gdb PORT")
+    if options.save is not None and Path(options.save).exists() and not Path(options.save).is_file():
+        parser.error(f"--save: {options.save} is no file that could be replaced")      # now, and not when the run is over
 
 
 def check_parser() -> Parser:

@@ -91,6 +91,15 @@ def test_each_command_has_help(command: str, capsys: pytest.CaptureFixture[str])
     assert len(text.splitlines()) >= 5
 
 
+@pytest.mark.parametrize(("words", "line"), [("--firmware FILE --save /dev/null", "--save: /dev/null is no file that could be replaced"),
+                                             ("--load FILE --append x", "--append goes with --kernel; a snapshot has its own")])
+def test_what_cannot_work_is_said_before_the_run(words: str, line: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_bytes(b"content")
+    with pytest.raises(SystemExit) as ended:
+        folkering.main(["run", *words.replace("FILE", str(tmp_path / "file")).split()])
+    assert ended.value.code == arguments.USAGE and line in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("command", "clock"), [("run", "host"), ("boot", "host"), ("debug", "instructions")])
 def test_help_names_the_clock_that_the_command_takes(command: str, clock: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
