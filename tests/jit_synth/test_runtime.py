@@ -20,7 +20,7 @@ TEXT = Type(Shape.SCALAR, (Column("t", Kind.TEXT, ""),))
 CPUS: Rows = ((Column("id", Kind.INTEGER, ""), Column("name", Kind.TEXT, "")), [(7, "größe"), (8, "")])
 WRITE = '(import "env" "folk_stream_write" (func $write (param i32 i32)))'
 READ = '(import "env" "folk_stream_read" (func $read (param i32 i32) (result i32)))'
-SMALL = Limits(fuel=100_000, memory=1 << 20, output=4096, seconds=0.05)
+SMALL = Limits(fuel=100_000, memory=1 << 20, output=4096, seconds=30.0)         # time enough for a busy host: other limits are met first
 
 
 def program(body: str, imports: str = WRITE, grants: frozenset[str] = frozenset(), limits: Limits = SMALL, extra: str = "") -> Program:
